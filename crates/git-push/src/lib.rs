@@ -1,0 +1,1 @@
+//! A directory becomes one commit on the branch.

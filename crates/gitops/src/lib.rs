@@ -1,0 +1,1 @@
+//! The only user of git2: read the tip, change files with compare-and-swap, push, ancestry.

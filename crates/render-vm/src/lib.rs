@@ -1,0 +1,1 @@
+//! A normalised request becomes the files that Git holds.

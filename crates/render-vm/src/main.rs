@@ -1,0 +1,2 @@
+//! render-vm
+fn main() {}

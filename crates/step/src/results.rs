@@ -1,0 +1,100 @@
+//! Tekton results: small files that later tasks and people read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::text::one_line;
+
+/// How it ended, one word: `ok` or [`crate::Kind::word`].
+pub const OUTCOME: &str = "outcome";
+/// The last line: what was done, or what went wrong and the way out.
+pub const MESSAGE: &str = "message";
+/// `true` if the step changed anything that lasts, else `false`.
+pub const CHANGED: &str = "changed";
+/// The results that every step has.
+pub const EVERY_STEP: [&str; 3] = [OUTCOME, MESSAGE, CHANGED];
+
+/// All results of a step together stay below this many bytes: names, values, and what Tekton adds for each. Tekton puts
+/// the results of all steps of a pod into termination messages of 4096 bytes (tektoncd/pipeline docs/tasks.md).
+pub const LIMIT: usize = 1000;
+/// What Tekton's JSON adds around each name and value in the termination message.
+const OVERHEAD: usize = 24;
+
+/// Make `values` fit: one line each; the message gives way first, then the longest values.
+pub(crate) fn fit(values: BTreeMap<&'static str, String>) -> BTreeMap<&'static str, String> {
+    let mut values: BTreeMap<_, _> = values.into_iter().map(|(k, v)| (k, one_line(&v, LIMIT))).collect();
+    let names: usize = values.keys().map(|name| name.len() + OVERHEAD).sum();
+    // 200 bytes of message are left in any case: they hold the reason, what comes after is a hint
+    for (name, least) in [(MESSAGE, 200), ("", 64), (MESSAGE, 40)] {
+        let used: usize = names + values.values().map(String::len).sum::<usize>();
+        let Some(over) = used.checked_sub(LIMIT).filter(|over| *over > 0) else { break };
+        let longest = |v: &BTreeMap<&'static str, String>| {
+            v.iter().filter(|(k, _)| **k != MESSAGE).max_by_key(|(_, v)| v.len()).map(|(k, _)| *k)
+        };
+        let name = if name.is_empty() { longest(&values).unwrap_or(MESSAGE) } else { name };
+        if let Some(value) = values.get_mut(name) {
+            *value = one_line(value, value.len().saturating_sub(over).max(least));
+        }
+    }
+    values
+}
+
+/// Write each value to a file of its name beside `outcome_path`: to a temporary file first, then renamed, so that a
+/// reader sees a whole value or none. No newline is added, Tekton would keep it.
+pub(crate) fn write(outcome_path: &Path, values: &BTreeMap<&'static str, String>) -> io::Result<()> {
+    let folder = outcome_path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    for (name, value) in values {
+        let path = if *name == OUTCOME { outcome_path.to_owned() } else { folder.join(name) };
+        let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(value.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{LIMIT, MESSAGE, OVERHEAD, fit, write};
+
+    fn size(values: &BTreeMap<&'static str, String>) -> usize {
+        values.iter().map(|(k, v)| k.len() + v.len() + OVERHEAD).sum()
+    }
+
+    #[test]
+    fn the_message_gives_way_and_identifiers_stay_whole() {
+        let values = BTreeMap::from([
+            (MESSAGE, "m".repeat(5000)),
+            ("commit", "c".repeat(40)),
+            ("outcome", "failed".to_owned()),
+        ]);
+        let fitted = fit(values);
+        assert!(size(&fitted) <= LIMIT, "{}", size(&fitted));
+        assert_eq!(fitted["commit"], "c".repeat(40));
+        assert!(fitted[MESSAGE].ends_with('…') && fitted[MESSAGE].len() > 500);
+    }
+
+    #[test]
+    fn whatever_the_values_are_they_fit() {
+        let values: BTreeMap<_, _> = [MESSAGE, "a", "b"].map(|n| (n, "x\n".repeat(2000))).into();
+        assert!(size(&fit(values)) <= LIMIT);
+    }
+
+    #[test]
+    fn files_hold_the_value_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = folder.path().join("results/outcome");
+        write(&outcome, &BTreeMap::from([("outcome", "ok".to_owned()), ("ip", String::new())])).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(outcome.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["ip", "outcome"]);
+        assert_eq!(std::fs::read_to_string(outcome).unwrap(), "ok");
+    }
+}

@@ -1,0 +1,66 @@
+//! Text of strangers made safe to print.
+
+use std::fmt::Write as _;
+
+/// Make `text` one printable line of at most `limit` bytes.
+///
+/// Control characters, line and paragraph separators and bidirectional controls are written as `\u{…}`, a newline or tab
+/// as one space, so that neither a terminal nor a log reader can be told anything but text. A longer text ends in `…`.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(limit));
+    for c in text.trim().chars() {
+        let before = line.len();
+        match c {
+            '\n' | '\t' => {
+                if !line.ends_with(' ') {
+                    line.push(' ');
+                }
+            }
+            '\r' => {}
+            c if hidden(c) => {
+                // writing to a String cannot fail
+                let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+        if line.len() > limit {
+            line.truncate(before);
+            while line.len() + '…'.len_utf8() > limit && line.pop().is_some() {}
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
+/// Characters that a terminal acts on or that change the order in which others are shown.
+fn hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_line_stays_one_line() {
+        for (text, line) in [
+            ("plain `text`", "plain `text`"),
+            ("two\nlines\r\nand\ttabs\n", "two lines and tabs"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\u{202e}b\u{2028}c\u{0}d\u{85}e", "a\\u{202e}b\\u{2028}c\\u{0}d\\u{85}e"),
+            ("grün", "grün"),
+        ] {
+            assert_eq!(one_line(text, 200), line);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        assert_eq!(one_line("abcdefgh", 8), "abcdefgh");
+        assert_eq!(one_line("abcdefghi", 8), "abcde…");
+        assert_eq!(one_line("üüüüüüüü", 8), "üü…");
+        assert_eq!(one_line("abcdefg\u{1b}", 8), "abcde…");
+    }
+}

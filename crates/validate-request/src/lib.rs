@@ -1,0 +1,1 @@
+//! A request is accepted, or every reason why not.

@@ -1,0 +1,2 @@
+//! validate-request
+fn main() {}

@@ -1,0 +1,1 @@
+//! The domain, pure: request, policy, names, layout in Git, wanted objects, conditions.

@@ -1,0 +1,1 @@
+//! Until the cluster shows what was pushed.

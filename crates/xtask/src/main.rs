@@ -1,0 +1,2 @@
+//! cargo xtask: demo, test, image, e2e, bench, check.
+fn main() {}

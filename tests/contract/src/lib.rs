@@ -1,0 +1,1 @@
+//! Whatever must agree in two places, read from both.

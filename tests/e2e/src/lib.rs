@@ -1,0 +1,1 @@
+//! The shipped pipelines on a real cluster.

@@ -1,0 +1,1 @@
+//! Real parts for tests and the demo: Git servers, a control plane, stand-in controllers.

@@ -1,0 +1,209 @@
+//! Names and other short strings that are right by construction.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a string is not a value of the type: the rule, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub &'static str);
+
+/// A string type whose values all satisfy one rule.
+macro_rules! checked {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The rule, for people.
+            pub const RULE: &'static str = $rule;
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Refused;
+
+            fn from_str(text: &str) -> Result<Self, Refused> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.to_owned())) } else { Err(Refused(Self::RULE)) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Refused;
+
+            fn try_from(text: String) -> Result<Self, Refused> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked! {
+    /// A DNS label as Kubernetes wants it for namespaces, machines, clusters, volumes: RFC 1123, at most 63 characters.
+    Label,
+    is_label,
+    "at most 63 of a-z, 0-9 and -, with a letter or digit first and last"
+}
+
+checked! {
+    /// The name of a Kubernetes object whose name may hold dots: a DNS subdomain of RFC 1123, at most 253 characters.
+    Subdomain,
+    is_subdomain,
+    "at most 253 of a-z, 0-9, - and ., with a letter or digit first and last in each part"
+}
+
+checked! {
+    /// The idempotency key of a request; it names everything that follows from it.
+    RequestId,
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    },
+    "at most 64 of A-Z, a-z, 0-9, ., _ and -, with a letter or digit first"
+}
+
+checked! {
+    /// One line of text for people: at most 500 characters, nothing that a terminal or a reader of trailers acts on.
+    Line,
+    |text| !text.trim().is_empty() && text.chars().count() <= 500 && !text.chars().any(is_unprintable),
+    "1 to 500 printable characters on one line"
+}
+
+checked! {
+    /// The login name of the first user of a Linux guest (useradd's own rule, at most 32 characters).
+    User,
+    |text| {
+        (1..=32).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+    },
+    "at most 32 of a-z, 0-9, _ and -, with a letter or _ first"
+}
+
+checked! {
+    /// One line of an OpenSSH public key file: type, base64 key, optional comment.
+    PublicKey,
+    is_public_key,
+    "one OpenSSH public key on one line, such as `ssh-ed25519 AAAA… jane@corp`"
+}
+
+checked! {
+    /// A container image as the kubelet reads it, with a tag or a digest: `quay.io/containerdisks/fedora:42`.
+    ImageReference,
+    is_image_reference,
+    "an image such as `quay.io/containerdisks/fedora:42`, lower case, with a tag or an @sha256 digest, without a scheme"
+}
+
+checked! {
+    /// An absolute http(s) address without user information, fragment or white space.
+    HttpUrl,
+    is_http_url,
+    "an address such as `https://images.example/disk.qcow2`, without user, password or fragment, at most 2000 characters"
+}
+
+pub(crate) fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| inner(b) || b == b'-')
+        && text.bytes().next().is_some_and(inner)
+        && text.bytes().last().is_some_and(inner)
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Control characters, line separators, bidirectional and zero-width controls.
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+fn is_public_key(text: &str) -> bool {
+    const TYPES: [&str; 7] = [
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    ];
+    let mut words = text.splitn(3, ' ');
+    let (Some(kind), Some(key)) = (words.next(), words.next()) else { return false };
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    text.len() <= 1024
+        && TYPES.contains(&kind)
+        && key.len() >= 32
+        && key.starts_with("AAAA")
+        && key.bytes().all(base64)
+        && words.next().is_none_or(|comment| comment.bytes().all(|b| b == b' ' || b.is_ascii_graphic()))
+}
+
+fn is_image_reference(text: &str) -> bool {
+    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let hex = |d: &str| d.len() == 64 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let digest_fits = digest.is_none_or(|d| d.strip_prefix("sha256:").is_some_and(hex));
+    let (path, tag) = match name.rsplit_once(':') {
+        // a colon before the last slash belongs to the registry's port
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    };
+    let tag_fits = tag.is_none_or(|t| {
+        (1..=128).contains(&t.len())
+            && t.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    });
+    let mut parts = path.split('/');
+    let host_fits = parts.next().is_some_and(|host| {
+        let (host, port) = host.split_once(':').map_or((host, "1"), |(host, port)| (host, port));
+        is_subdomain(host) && (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit())
+    });
+    let part_fits = |part: &str| {
+        let end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.starts_with(end) && part.ends_with(end)
+            && part.chars().all(|c| end(c) || matches!(c, '.' | '_' | '-'))
+    };
+    let rest: Vec<&str> = parts.collect();
+    text.len() <= 512
+        && (tag.is_some() || digest.is_some())
+        && digest_fits
+        && tag_fits
+        && host_fits
+        && !rest.is_empty()
+        && rest.into_iter().all(part_fits)
+}
+
+fn is_http_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = rest else { return false };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let (name, port) = host.split_once(':').map_or((host, "1"), |(name, port)| (name, port));
+    text.len() <= 2000
+        && is_subdomain(name)
+        && (1..=5).contains(&port.len())
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && rest.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'^' | b'#' | b'@' | b'$'))
+}

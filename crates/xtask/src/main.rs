@@ -1,2 +1,46 @@
-//! cargo xtask: demo, test, image, e2e, bench, check.
-fn main() {}
+//! cargo xtask: demo, test, check, image, e2e.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal")]
+
+mod check;
+mod image;
+mod process;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Everything this repository can do for the people who work on it
+#[derive(Debug, clap::Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Run every test below e2e: unit, binaries as processes, real Git, a real control plane, contracts
+    Test {
+        /// Arguments for `cargo test`, such as `-p git-push`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Formatting, lints, documents and dependencies, as CI checks them
+    Check,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let ended = match Task::parse() {
+        Task::Test { arguments } => check::test(&root, &arguments),
+        Task::Check => check::check(&root),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: two folders above this crate.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map_or_else(|| here.clone(), PathBuf::from)
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask test` and `cargo xtask check`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::{cargo, run};
+
+/// Build every binary (tests of flows run them all), then test.
+pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
+    run(cargo(root).args(["build", "--workspace", "--bins", "--locked"]))?;
+    run(cargo(root).args(["test", "--workspace", "--locked"]).args(arguments))
+}
+
+/// What CI refuses a change for, besides tests.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    run(cargo(root).args(["fmt", "--all", "--check"]))?;
+    run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    run(cargo(root).args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // the advisory database has to be fetched; without a network the other three still count
+    run(cargo(root).args(["deny", "--offline", "--locked", "check", "bans", "licenses", "sources"]))
+        .context("needs cargo-deny: `cargo install --locked cargo-deny`")?;
+    let advisories = cargo(root).args(["deny", "--locked", "check", "advisories"]).output()?;
+    let said = String::from_utf8_lossy(&advisories.stderr);
+    if advisories.status.success() {
+        println!("advisories ok");
+    } else if said.contains("failed to fetch advisory database") {
+        eprintln!("NOT CHECKED: advisories; the database cannot be fetched from here");
+    } else {
+        anyhow::bail!("cargo deny check advisories:\n{said}");
+    }
+    Ok(())
+}

@@ -17,11 +17,7 @@ pub struct Context {
 impl Context {
     /// A context that ends after `timeout`. Binaries get theirs from [`crate::run`]; tests make their own.
     pub fn new(timeout: Duration) -> Self {
-        Self {
-            deadline: Instant::now() + timeout,
-            stop: CancellationToken::new(),
-            results: Arc::default(),
-        }
+        Self { deadline: Instant::now() + timeout, stop: CancellationToken::new(), results: Arc::default() }
     }
 
     /// When the work has to be over, on the monotonic clock.

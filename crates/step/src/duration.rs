@@ -90,8 +90,18 @@ mod tests {
         let form = "expected hours, minutes and seconds such as `90s`, `10m` or `1h30m`";
         let range = "expected more than `0s` and at most `24h`";
         for (text, why) in [
-            ("", form), ("5", form), ("m", form), ("1d", form), ("-5m", form), ("5m1h", form), ("1m1m", form),
-            ("1.5h", form), ("99999999999999999999h", form), ("0s", range), ("25h", range), (" 5m", form),
+            ("", form),
+            ("5", form),
+            ("m", form),
+            ("1d", form),
+            ("-5m", form),
+            ("5m1h", form),
+            ("1m1m", form),
+            ("1.5h", form),
+            ("99999999999999999999h", form),
+            ("0s", range),
+            ("25h", range),
+            (" 5m", form),
         ] {
             assert_eq!(text.parse::<Timeout>(), Err(why.to_owned()), "{text:?}");
         }

@@ -27,10 +27,13 @@ pub enum LogFormat {
 /// Start logging; a second call (in tests) changes nothing. `RUST_LOG` overrides the level, which is `info`.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = || SubscriberBuilder::default().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let builder =
+        || SubscriberBuilder::default().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // an error says that a subscriber is set already, which is as good
     let _ = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(builder().with_env_filter(filter).event_format(Line).finish()),
+        LogFormat::Text => tracing::subscriber::set_global_default(
+            builder().with_env_filter(filter).event_format(Line).finish(),
+        ),
         LogFormat::Json => tracing::subscriber::set_global_default(
             builder().with_env_filter(filter).json().flatten_event(true).with_target(false).finish(),
         ),
@@ -45,7 +48,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut text = Text::default();
         event.record(&mut text);
         match *event.metadata().level() {

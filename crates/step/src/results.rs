@@ -22,20 +22,27 @@ pub const LIMIT: usize = 1000;
 /// What Tekton's JSON adds around each name and value in the termination message.
 const OVERHEAD: usize = 24;
 
-/// Make `values` fit: one line each; the message gives way first, then the longest values.
+/// What a message keeps in any case, in bytes: the reason; what comes after it is a hint.
+const LEAST_MESSAGE: usize = 200;
+
+/// Make `values` fit: one line each; the message gives way first, then whatever is longest.
 pub(crate) fn fit(values: BTreeMap<&'static str, String>) -> BTreeMap<&'static str, String> {
     let mut values: BTreeMap<_, _> = values.into_iter().map(|(k, v)| (k, one_line(&v, LIMIT))).collect();
-    let names: usize = values.keys().map(|name| name.len() + OVERHEAD).sum();
-    // 200 bytes of message are left in any case: they hold the reason, what comes after is a hint
-    for (name, least) in [(MESSAGE, 200), ("", 64), (MESSAGE, 40)] {
-        let used: usize = names + values.values().map(String::len).sum::<usize>();
-        let Some(over) = used.checked_sub(LIMIT).filter(|over| *over > 0) else { break };
-        let longest = |v: &BTreeMap<&'static str, String>| {
-            v.iter().filter(|(k, _)| **k != MESSAGE).max_by_key(|(_, v)| v.len()).map(|(k, _)| *k)
-        };
-        let name = if name.is_empty() { longest(&values).unwrap_or(MESSAGE) } else { name };
-        if let Some(value) = values.get_mut(name) {
-            *value = one_line(value, value.len().saturating_sub(over).max(least));
+    let over = |values: &BTreeMap<&'static str, String>| {
+        let used: usize = values.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD).sum();
+        used.saturating_sub(LIMIT)
+    };
+    let too_much = over(&values);
+    if let Some(message) = values.get_mut(MESSAGE).filter(|m| too_much > 0 && m.len() > LEAST_MESSAGE) {
+        *message = one_line(message, message.len().saturating_sub(too_much).max(LEAST_MESSAGE));
+    }
+    while over(&values) > 0 {
+        let half = values.values().map(String::len).max().unwrap_or_default() / 2;
+        for value in values.values_mut().filter(|value| value.len() > half) {
+            *value = one_line(value, half);
+        }
+        if half == 0 {
+            break;
         }
     }
     values

@@ -61,13 +61,15 @@ impl Done {
 
 /// The clap command of a step, with its own default timeout: what the binary parses with and what contract tests read.
 pub fn command<A: Step>() -> clap::Command {
-    A::command().mut_arg("timeout", |arg| arg.default_value(A::TIMEOUT.to_string()))
+    A::command().mut_arg("timeout", |arg| arg.required(false).default_value(A::TIMEOUT.to_string()))
 }
 
 /// Parse arguments as [`run`] does. An argument `--flag=` with nothing behind it counts as absent: that is how a Tekton
 /// param without a value arrives.
 pub fn parse<A: Step>(arguments: impl IntoIterator<Item = OsString>) -> Result<A, clap::Error> {
-    let given = arguments.into_iter().filter(|a| !a.to_str().is_some_and(|a| a.starts_with("--") && a.ends_with('=')));
+    let given = arguments
+        .into_iter()
+        .filter(|a| !a.to_str().is_some_and(|a| a.starts_with("--") && a.ends_with('=')));
     let mut command = command::<A>();
     let matches = command.try_get_matches_from_mut(given)?;
     A::from_arg_matches(&matches).map_err(|e| e.format(&mut command))
@@ -100,7 +102,8 @@ fn drive<A: Step>(
     context: &Context,
 ) -> Result<Done, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::new(Kind::Internal, format!("cannot start the runtime: {e}")))?;
+    let runtime =
+        runtime.map_err(|e| Failure::new(Kind::Internal, format!("cannot start the runtime: {e}")))?;
     let ended = runtime.block_on(async {
         let timeout = args.edge().timeout;
         let mut work = std::pin::pin!(body(args, context.clone()));
@@ -114,9 +117,13 @@ fn drive<A: Step>(
             Kind::Cancelled(_) => {
                 let word = if first.code() == 130 { "SIGINT" } else { "SIGTERM" };
                 match tokio::time::timeout(GRACE, work).await {
-                    Ok(Ok(Done(done))) => Err(Failure::new(first, format!("cancelled by {word} when done: {done}"))),
+                    Ok(Ok(Done(done))) => {
+                        Err(Failure::new(first, format!("cancelled by {word} when done: {done}")))
+                    }
                     Ok(Err(failure)) if failure.kind() == first => Err(failure),
-                    Ok(Err(failure)) => Err(Failure::new(first, format!("cancelled by {word}: {}", failure.message()))),
+                    Ok(Err(failure)) => {
+                        Err(Failure::new(first, format!("cancelled by {word}: {}", failure.message())))
+                    }
                     Err(_) => Err(Failure::new(first, format!("cancelled by {word} while still at work"))),
                 }
                 .map_err(|f| f.hint("run it again: what is done already is found and kept"))
@@ -130,7 +137,9 @@ fn drive<A: Step>(
 }
 
 async fn stop_signal() -> Result<Signal, Failure> {
-    let listen = |kind| signal(kind).map_err(|e| Failure::new(Kind::Internal, format!("cannot listen for signals: {e}")));
+    let listen = |kind| {
+        signal(kind).map_err(|e| Failure::new(Kind::Internal, format!("cannot listen for signals: {e}")))
+    };
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     Ok(tokio::select! {
         _ = terminate.recv() => Signal::Terminate,
@@ -157,7 +166,9 @@ fn finish<A: Step>(
     let mut values: BTreeMap<&'static str, String> =
         EVERY_STEP.iter().chain(A::RESULTS).map(|name| (*name, String::new())).collect();
     values.insert(CHANGED, "false".to_owned());
-    values.extend(gathered.into_iter().filter(|(name, _)| EVERY_STEP.contains(name) || A::RESULTS.contains(name)));
+    values.extend(
+        gathered.into_iter().filter(|(name, _)| EVERY_STEP.contains(name) || A::RESULTS.contains(name)),
+    );
     values.extend([(OUTCOME, word.to_owned()), (MESSAGE, message)]);
     let written = outcome_path.map_or(Ok(()), |path| results::write(path, &results::fit(values)));
     print(ended);
@@ -206,5 +217,9 @@ fn refuse_arguments<A: Step>(error: &clap::Error, outcome_path: Option<&Path>) -
 fn outcome_path(arguments: &[OsString]) -> Option<PathBuf> {
     let mut arguments = arguments.iter().filter_map(|a| a.to_str());
     let argument = arguments.find(|a| a.starts_with("--outcome-path"))?;
-    argument.strip_prefix("--outcome-path=").or_else(|| arguments.next()).filter(|p| !p.is_empty()).map(PathBuf::from)
+    argument
+        .strip_prefix("--outcome-path=")
+        .or_else(|| arguments.next())
+        .filter(|p| !p.is_empty())
+        .map(PathBuf::from)
 }

@@ -16,7 +16,9 @@ pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
 pub(crate) fn check(root: &Path) -> Result<()> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
     run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
-    run(cargo(root).args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    run(cargo(root)
+        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
     // the advisory database has to be fetched; without a network the other three still count
     run(cargo(root).args(["deny", "--offline", "--locked", "check", "bans", "licenses", "sources"]))
         .context("needs cargo-deny: `cargo install --locked cargo-deny`")?;

@@ -11,6 +11,16 @@ pub enum Signal {
     Terminate,
 }
 
+impl Signal {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
 /// The classes of failure. Each has one word (the result `outcome`) and one exit code; both are public API.
 ///
 /// The codes keep clear of those that Tekton and the platform use themselves: 1, 9, 101, 126, 127, 137 and 255.

@@ -107,33 +107,33 @@ fn drive<A: Step>(
     let ended = runtime.block_on(async {
         let timeout = args.edge().timeout;
         let mut work = std::pin::pin!(body(args, context.clone()));
-        let first = tokio::select! {
+        let signal = tokio::select! {
             ended = &mut work => return ended,
-            signal = stop_signal() => Kind::Cancelled(signal?),
-            () = tokio::time::sleep(context.left() + GRACE) => Kind::Timeout,
+            signal = stop_signal() => Some(signal?),
+            () = tokio::time::sleep(context.left() + GRACE) => None,
         };
         context.stop();
-        match first {
-            Kind::Cancelled(_) => {
-                let word = if first.code() == 130 { "SIGINT" } else { "SIGTERM" };
-                match tokio::time::timeout(GRACE, work).await {
-                    Ok(Ok(Done(done))) => {
-                        Err(Failure::new(first, format!("cancelled by {word} when done: {done}")))
-                    }
-                    Ok(Err(failure)) if failure.kind() == first => Err(failure),
-                    Ok(Err(failure)) => {
-                        Err(Failure::new(first, format!("cancelled by {word}: {}", failure.message())))
-                    }
-                    Err(_) => Err(Failure::new(first, format!("cancelled by {word} while still at work"))),
-                }
-                .map_err(|f| f.hint("run it again: what is done already is found and kept"))
-            }
-            _ => Err(Failure::new(Kind::Timeout, format!("not done after {}", human(timeout.get())))),
-        }
+        let Some(signal) = signal else {
+            return Err(Failure::new(Kind::Timeout, format!("not done after {}", human(timeout.get()))));
+        };
+        Err(cancelled(signal, tokio::time::timeout(GRACE, work).await.ok()))
     });
     // a blocking call that outlived the grace must not hold the process
     runtime.shutdown_background();
     ended
+}
+
+/// What a signal made of the work; `None` if the work did not end in time.
+fn cancelled(signal: Signal, ended: Option<Result<Done, Failure>>) -> Failure {
+    let kind = Kind::Cancelled(signal);
+    let name = signal.name();
+    let message = match ended {
+        Some(Err(failure)) if failure.kind() == kind => return failure,
+        Some(Err(failure)) => format!("cancelled by {name}: {}", failure.message()),
+        Some(Ok(Done(done))) => format!("cancelled by {name} when done: {done}"),
+        None => format!("cancelled by {name} while still at work"),
+    };
+    Failure::new(kind, message).hint("run it again: what is done already is found and kept")
 }
 
 async fn stop_signal() -> Result<Signal, Failure> {

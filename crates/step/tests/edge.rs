@@ -1,4 +1,5 @@
 //! How every binary begins and ends, seen from outside: last line, results, exit code.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
                 Ok(Done::new("stopped between two attempts"))
             }
             _ => {
-                tokio::time::sleep(Duration::from_secs(600)).await;
+                tokio::time::sleep(Duration::from_mins(10)).await;
                 Ok(Done::new("slept"))
             }
         }

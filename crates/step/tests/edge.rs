@@ -32,11 +32,11 @@ impl Ran {
     /// Exit code, results, then standard error.
     fn told(&self) -> String {
         assert_eq!(String::from_utf8_lossy(&self.output.stdout), "", "standard output belongs to products");
-        told(&self.output.status.code(), self.folder.path(), &String::from_utf8_lossy(&self.output.stderr))
+        told(self.output.status.code(), self.folder.path(), &String::from_utf8_lossy(&self.output.stderr))
     }
 }
 
-fn told(code: &Option<i32>, folder: &Path, stderr: &str) -> String {
+fn told(code: Option<i32>, folder: &Path, stderr: &str) -> String {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     let result = |path: &PathBuf| {
@@ -153,7 +153,7 @@ fn signalled(end: &str, signal: &str) -> String {
     stderr.read_line(&mut text).unwrap();
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
     stderr.read_to_string(&mut text).unwrap();
-    told(&child.wait().unwrap().code(), folder.path(), &text)
+    told(child.wait().unwrap().code(), folder.path(), &text)
 }
 
 #[test]

@@ -57,27 +57,35 @@ pub fn report_outcome(args: &Args, context: &Context) -> Result<Done, Failure> {
 
 /// The flow's outcome and its line: the words of the last task that left some, unless a later one ended without a word.
 fn outcome(args: &Args) -> (String, String) {
-    let awaiting = Task::new("await-vm", &args.await_outcome, &args.await_message, &args.await_reason);
-    let publishing =
-        Task::new("publish-vm", &args.publish_outcome, &args.publish_message, &args.publish_reason);
-    match (publishing.ending(), awaiting.ending()) {
-        (_, Ending::Said(outcome, message)) => (outcome.to_owned(), message.to_owned()),
-        (Ending::Said("ok", _) | Ending::Succeeded, Ending::Lost(reason)) => awaiting.lost(
+    let publishing = Task {
+        name: "publish-vm",
+        outcome: args.publish_outcome.as_deref(),
+        message: args.publish_message.as_deref(),
+        reason: args.publish_reason.as_deref(),
+    };
+    let awaiting = Task {
+        name: "await-vm",
+        outcome: args.await_outcome.as_deref(),
+        message: args.await_message.as_deref(),
+        reason: args.await_reason.as_deref(),
+    };
+    let unknown = |message: String| ("unknown".to_owned(), message);
+    match (awaiting.ending(), publishing.ending()) {
+        (Ending::Lost(reason), Ending::Said("ok", _) | Ending::Succeeded) => awaiting.lost(
             reason,
             "the change is in Git and will be applied; the same request may be run again to wait for it",
         ),
-        (Ending::Said("ok", message), Ending::Nothing) => {
-            ("unknown".to_owned(), format!("not waited for: {message}"))
+        (Ending::Nothing, Ending::Said("ok", message)) => unknown(format!("not waited for: {message}")),
+        (Ending::Said(outcome, message), _) | (_, Ending::Said(outcome, message)) => {
+            (outcome.to_owned(), message.to_owned())
         }
-        (Ending::Said(outcome, message), _) => (outcome.to_owned(), message.to_owned()),
-        (Ending::Lost(reason), _) => publishing.lost(
+        (_, Ending::Lost(reason)) => publishing.lost(
             reason,
             "the change may be in Git; the same request may be run again, it is done only once",
         ),
-        (Ending::Succeeded | Ending::Nothing, _) => (
-            "unknown".to_owned(),
-            "no task left any word; its log and the PipelineRun's status say more".to_owned(),
-        ),
+        (_, Ending::Succeeded | Ending::Nothing) => {
+            unknown("no task left any word; its log and the PipelineRun's status say more".to_owned())
+        }
     }
 }
 
@@ -102,19 +110,9 @@ enum Ending<'a> {
 }
 
 impl<'a> Task<'a> {
-    fn new(
-        name: &'static str,
-        outcome: &'a Option<String>,
-        message: &'a Option<String>,
-        reason: &'a Option<String>,
-    ) -> Self {
-        // an unset param arrives as no flag at all, a skipped task's reason as Tekton's `None`
-        let reason = reason.as_deref().filter(|r| *r != "None");
-        Self { name, outcome: outcome.as_deref(), message: message.as_deref(), reason }
-    }
-
     fn ending(&self) -> Ending<'a> {
-        match (self.outcome, self.reason) {
+        // an unset param arrives as no flag at all, the reason of a task that never ran as nothing or `None`
+        match (self.outcome, self.reason.filter(|r| *r != "None")) {
             // `ok` of a task that failed is the word of an earlier step: the one that failed could not write its own
             (Some("ok"), Some(reason)) if reason != "Succeeded" => Ending::Lost(reason),
             (Some(outcome), _) => Ending::Said(outcome, self.message.unwrap_or_default()),

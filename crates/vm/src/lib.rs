@@ -1,5 +1,6 @@
 //! The domain, pure: request, policy, names, layout in Git, wanted objects, conditions.
 
+pub mod conditions;
 pub mod layout;
 pub mod name;
 pub mod quantity;

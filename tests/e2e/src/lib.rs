@@ -19,6 +19,9 @@ use anyhow::{Context as _, Result, bail};
 
 pub use kubectl::Kubectl;
 
+/// The target that the image's binaries are built for.
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// What a run needs to know.
 #[derive(Debug)]
 pub struct Options {
@@ -74,12 +77,18 @@ pub async fn run(options: Options) -> Result<()> {
 }
 
 /// Ask `check` until it answers, at most `limit` long; the error says what was last seen.
-pub(crate) fn until<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
+pub(crate) fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut check: impl FnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
     let begun = Instant::now();
     loop {
         match check()? {
             Ok(found) => return Ok(found),
-            Err(seen) if begun.elapsed() > limit => bail!("waited {}s for {what}; last seen: {seen}", limit.as_secs()),
+            Err(seen) if begun.elapsed() > limit => {
+                bail!("waited {}s for {what}; last seen: {seen}", limit.as_secs())
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(500)),
         }
     }

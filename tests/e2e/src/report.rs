@@ -19,16 +19,13 @@ fn seconds(from: &Value, to: &Value) -> i64 {
 pub(crate) struct Task {
     /// The name within the Pipeline.
     pub(crate) name: String,
-    /// Whether it succeeded.
-    pub(crate) succeeded: bool,
     run: Value,
 }
 
 impl Task {
     fn new(run: Value) -> Self {
         let name = run["metadata"]["labels"]["tekton.dev/pipelineTask"].as_str().unwrap_or("?").to_owned();
-        let succeeded = run["status"]["conditions"][0]["status"] == "True";
-        Self { name, succeeded, run }
+        Self { name, run }
     }
 
     /// The value of a result; empty if there is none.
@@ -46,7 +43,8 @@ impl Task {
 
     fn line(&self) -> String {
         let status = &self.run["status"];
-        let mut line = format!("  {:<15} {:>3}s ", self.name, seconds(&status["startTime"], &status["completionTime"]));
+        let mut line =
+            format!("  {:<15} {:>3}s ", self.name, seconds(&status["startTime"], &status["completionTime"]));
         for step in status["steps"].as_array().into_iter().flatten() {
             let ended = &step["terminated"];
             let took = seconds(&ended["startedAt"], &ended["finishedAt"]);
@@ -92,7 +90,11 @@ impl Ended {
     /// Tekton's own words for how it ended.
     pub(crate) fn reason(&self) -> String {
         let condition = &self.run["status"]["conditions"][0];
-        format!("{}: {}", condition["reason"].as_str().unwrap_or("?"), condition["message"].as_str().unwrap_or("?"))
+        format!(
+            "{}: {}",
+            condition["reason"].as_str().unwrap_or("?"),
+            condition["message"].as_str().unwrap_or("?")
+        )
     }
 
     /// Seconds from the request to the end.
@@ -107,7 +109,8 @@ impl Ended {
 
     /// The report: a line for the run and one for each TaskRun.
     pub(crate) fn lines(&self) -> String {
-        let mut text = format!("{}: {} in {}s, {} pods", self.name, self.reason(), self.took(), self.tasks.len());
+        let mut text =
+            format!("{}: {} in {}s, {} pods", self.name, self.reason(), self.took(), self.tasks.len());
         for task in &self.tasks {
             text.push('\n');
             text.push_str(&task.line());

@@ -10,7 +10,7 @@ use crate::setup::World;
 use crate::until;
 
 /// No scenario's PipelineRun takes longer; the pipeline's own deadlines are shorter.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 impl World {
     /// Start `provision-vm` with this request, under a name of its own.

@@ -32,8 +32,16 @@ pub(crate) struct Options {
     pub(crate) name: String,
 }
 
+/// What was built.
+pub(crate) struct Built {
+    /// The archive.
+    pub(crate) archive: PathBuf,
+    /// The folder with the binaries that are in it.
+    pub(crate) binaries: PathBuf,
+}
+
 /// Build the binaries, static and for size, and write the archive.
-pub(crate) fn image(root: &Path, options: &Options) -> Result<()> {
+pub(crate) fn image(root: &Path, options: &Options) -> Result<Built> {
     let stage = containerfile::last_stage(&fs::read_to_string(root.join("Containerfile"))?)?;
     let built = build(root, &stage)?;
     let files = stage.files.iter().map(|file| {
@@ -48,7 +56,13 @@ pub(crate) fn image(root: &Path, options: &Options) -> Result<()> {
     let output = root.join(&options.output);
     let (size, digest) = archive::write(&image, &options.name, &output)?;
     println!("{}: {} of {} MiB, {digest}", output.display(), options.name, size >> 20);
-    Ok(())
+    Ok(Built { archive: output, binaries: built })
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { output: "target/image.tar".into(), name: NAME.to_owned() }
+    }
 }
 
 /// Build what the stage copies from the build stage; the folder of the binaries.

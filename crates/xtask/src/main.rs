@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal")]
 
 mod check;
+mod e2e;
 mod image;
 mod process;
 
@@ -22,6 +23,10 @@ enum Task {
     },
     /// Formatting, lints, documents and dependencies, as CI checks them
     Check,
+    /// Build the image as an OCI archive, without pulling anything
+    Image(image::Options),
+    /// Run the shipped pipelines on the cluster of KUBECONFIG, with real Tekton, Argo CD and KubeVirt
+    E2e(e2e::Options),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +34,8 @@ fn main() -> ExitCode {
     let ended = match Task::parse() {
         Task::Test { arguments } => check::test(&root, &arguments),
         Task::Check => check::check(&root),
+        Task::Image(options) => image::image(&root, &options).map(drop),
+        Task::E2e(options) => e2e::e2e(&root, options),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

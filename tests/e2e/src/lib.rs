@@ -19,9 +19,6 @@ use anyhow::{Context as _, Result, bail};
 
 pub use kubectl::Kubectl;
 
-/// The target that the image's binaries are built for.
-pub const TARGET: &str = "x86_64-unknown-linux-gnu";
-
 /// What a run needs to know.
 #[derive(Debug)]
 pub struct Options {
@@ -29,6 +26,8 @@ pub struct Options {
     pub root: PathBuf,
     /// The image as an OCI archive.
     pub image: PathBuf,
+    /// The folder with the binaries that are in the image.
+    pub binaries: PathBuf,
     /// The command that loads the archive into the cluster's nodes; the archive is its last argument.
     pub load_command: Vec<String>,
     /// The address of this machine that pods and Argo CD reach.

@@ -69,7 +69,7 @@ impl World {
                 ("parent-application".to_owned(), format!("{ARGOCD}/{machines}")),
             ],
             root: options.root.clone(),
-            binaries: options.root.join("target").join(crate::TARGET).join("release"),
+            binaries: options.binaries.clone(),
             server,
             _files: files,
             run,

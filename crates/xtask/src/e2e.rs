@@ -1,0 +1,49 @@
+//! `cargo xtask e2e`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::image;
+
+/// Where the cluster that comes with this workplace is, seen from the repository's root.
+const CLUSTER: &str = "../shared/cluster/cluster";
+/// The address of this machine on that cluster's bridge.
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 0, 1));
+
+/// Arguments of `cargo xtask e2e`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Command that makes an OCI archive known to the cluster's nodes, the archive being its last argument; where
+    /// `../shared/cluster/cluster` is, the default is its `load`
+    #[arg(long, value_name = "COMMAND")]
+    load_command: Option<String>,
+    /// Address of this machine that pods and Argo CD reach
+    #[arg(long, value_name = "ADDRESS", default_value_t = GATEWAY)]
+    address: IpAddr,
+    /// Only the scenarios whose name holds this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Leave everything in the cluster for looking at
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Build the image and run the scenarios.
+pub(crate) fn e2e(root: &Path, options: Options) -> Result<()> {
+    let default = root.join(CLUSTER).is_file().then(|| format!("{CLUSTER} load"));
+    let load_command = options.load_command.or(default);
+    let load_command = load_command.context("`--load-command` is needed: how does an image get to the nodes?")?;
+    let built = image::image(root, &image::Options::default())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(e2e::run(e2e::Options {
+        root: root.to_owned(),
+        image: built.archive,
+        binaries: built.binaries,
+        load_command: load_command.split_whitespace().map(str::to_owned).collect(),
+        address: options.address,
+        only: options.only,
+        keep: options.keep,
+    }))
+}

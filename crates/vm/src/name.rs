@@ -103,6 +103,32 @@ checked! {
 }
 
 checked! {
+    /// An IANA time zone, such as `Europe/Berlin` or `Etc/GMT+5`: its form, not that it exists.
+    TimeZone,
+    |text| {
+        text.len() <= 64
+            && text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.split('/').count() <= 3
+            && text.split('/').all(|part| {
+                !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-'))
+            })
+    },
+    "an IANA time zone, such as `Europe/Berlin` or `UTC`"
+}
+
+checked! {
+    /// The name of a package as dnf, apt and apk have them.
+    Package,
+    |text| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        (1..=100).contains(&text.len())
+            && text.bytes().next().is_some_and(inner)
+            && text.bytes().all(|b| inner(b) || matches!(b, b'+' | b'.' | b'_' | b'-'))
+    },
+    "at most 100 of a-z, 0-9, +, ., _ and -, with a letter or digit first"
+}
+
+checked! {
     /// One line of an OpenSSH public key file: type, base64 key, optional comment.
     PublicKey,
     is_public_key,
@@ -110,10 +136,11 @@ checked! {
 }
 
 checked! {
-    /// A container image as the kubelet reads it, with a tag or a digest: `quay.io/containerdisks/fedora:42`.
+    /// A container image as the kubelet reads it, with its registry and a tag or a digest: `quay.io/containerdisks/fedora:42`.
+    /// The registry is a name with a dot or a port: what has neither, the kubelet looks up on a registry of its own choice.
     ImageReference,
     is_image_reference,
-    "an image such as `quay.io/containerdisks/fedora:42`, lower case, with a tag or an @sha256 digest, without a scheme"
+    "an image such as `quay.io/containerdisks/fedora:42`: with registry, lower case, a tag or @sha256 digest, no scheme"
 }
 
 checked! {
@@ -178,8 +205,9 @@ fn is_image_reference(text: &str) -> bool {
     });
     let mut parts = path.split('/');
     let host_fits = parts.next().is_some_and(|host| {
+        let named = host.contains(['.', ':']);
         let (host, port) = host.split_once(':').map_or((host, "1"), |(host, port)| (host, port));
-        is_subdomain(host) && (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit())
+        named && is_subdomain(host) && (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit())
     });
     let part_fits = |part: &str| {
         let end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

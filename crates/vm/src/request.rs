@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{HttpUrl, ImageReference, Label, Line, PublicKey, RequestId, Subdomain, User};
+use crate::name::{HttpUrl, ImageReference, Label, Line, Package, PublicKey, RequestId, Subdomain, TimeZone, User};
 use crate::quantity::Quantity;
 
 /// The one `apiVersion`.
@@ -162,7 +162,7 @@ pub enum Image {
     DataSource {
         /// Its name.
         name: Subdomain,
-        /// Its namespace; the cluster's image namespace by policy, else the machine's own.
+        /// Its namespace; the site's image namespace by policy, else the machine's own.
         #[serde(skip_serializing_if = "Option::is_none")]
         namespace: Option<Label>,
     },
@@ -249,15 +249,15 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Customization {
-    /// The guest's host name; absent means the machine's name.
+    /// The guest's host name; the machine's name unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Label>,
     /// An IANA time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<Line>,
+    pub timezone: Option<TimeZone>,
     /// Packages to install.
     #[serde(default)]
-    pub packages: Vec<Line>,
+    pub packages: Vec<Package>,
     /// A whole cloud-config, where the policy allows it; excludes everything else that makes one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,

@@ -1,0 +1,110 @@
+//! Documents of strangers, read strictly: every reader of the same bytes must understand the same thing, or we refuse.
+//!
+//! JSON and YAML become one [`Value`]. Duplicate keys, numbers that do not fit, and everything that makes YAML
+//! ambiguous or expensive (anchors, aliases, merge keys, tags, a second document) are refused; `serde_json` and most
+//! YAML readers would pass over them (reference: reliability-security 4.1).
+
+mod json;
+mod yaml;
+
+use serde_json::Value;
+
+use crate::name::is_unprintable;
+use crate::problem::{Code, Problem};
+use crate::request::MAX_BYTES;
+
+/// Values may be nested this deep; the outermost mapping is 1.
+pub const MAX_DEPTH: usize = 16;
+/// A document holds at most this many values; keys do not count.
+pub const MAX_NODES: usize = 2000;
+
+/// Which forms are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// JSON alone: what a webhook sends.
+    Json,
+    /// JSON if the first character is `{`, else YAML: files that people write.
+    Any,
+}
+
+/// Read `bytes` as one document; the first thing that is wrong ends it.
+pub fn read(bytes: &[u8], form: Form) -> Result<Value, Problem> {
+    let text = text(bytes)?;
+    if form == Form::Json || text.trim_start().starts_with('{') { json::read(text) } else { yaml::read(text) }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Problem> {
+    if bytes.len() > MAX_BYTES {
+        let message = format!("more than {MAX_BYTES} bytes");
+        return Err(Problem::new("", Code::Size, message).hint("keep data out of the request and refer to it"));
+    }
+    let text = str::from_utf8(bytes).map_err(|error| {
+        Problem::new("", Code::Encoding, format!("not UTF-8 at byte {}", error.valid_up_to() + 1))
+    })?;
+    if text.starts_with('\u{feff}') {
+        return Err(Problem::new("", Code::Encoding, "starts with a byte order mark").hint("save it as UTF-8 without BOM"));
+    }
+    if text.trim().is_empty() {
+        return Err(Problem::new("", Code::Size, "empty").hint("a `VMRequest` in YAML or JSON is expected"));
+    }
+    for (line, text) in text.split('\n').enumerate() {
+        if let Some((column, c)) = text.chars().enumerate().find(|(_, c)| refused(*c)) {
+            let message = format!("{}: character U+{:04X} is not read", place(line + 1, column + 1), u32::from(c));
+            return Err(Problem::new("", Code::Character, message).hint("remove it"));
+        }
+    }
+    Ok(text)
+}
+
+/// Characters that no text of a request may hold, written raw or by an escape.
+fn refused(c: char) -> bool {
+    is_unprintable(c) && !matches!(c, '\n' | '\t' | '\r')
+}
+
+fn place(line: usize, column: usize) -> String {
+    format!("line {line}, column {column}")
+}
+
+/// What both readers count and check while they build the value.
+struct Budget {
+    nodes: usize,
+}
+
+impl Budget {
+    const fn new() -> Self {
+        Self { nodes: 0 }
+    }
+
+    /// One more value at this depth.
+    fn node(&mut self, pointer: &str, depth: usize) -> Result<(), Problem> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(Problem::new("", Code::Nodes, format!("more than {MAX_NODES} values")));
+        }
+        if depth > MAX_DEPTH {
+            return Err(Problem::new(pointer, Code::Depth, format!("nested deeper than {MAX_DEPTH}")));
+        }
+        Ok(())
+    }
+}
+
+/// A string after its escapes were read.
+fn string(pointer: &str, text: &str) -> Result<(), Problem> {
+    text.chars().find(|c| refused(*c)).map_or(Ok(()), |c| {
+        let message = format!("character U+{:04X} is not read, escaped neither", u32::from(c));
+        Err(Problem::new(pointer, Code::Character, message).hint("remove it"))
+    })
+}
+
+fn duplicate(pointer: &str, line: usize, column: usize) -> Problem {
+    Problem::new(pointer, Code::DuplicateKey, format!("{}: this key is there already", place(line, column)))
+        .hint("keep one of the two")
+}
+
+fn number(pointer: &str, line: usize, column: usize) -> Problem {
+    Problem::new(pointer, Code::Number, format!("{}: not a whole number of at most 64 bits", place(line, column)))
+        .hint("quote it if it is text")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+//! stub
+pub(crate) fn looks_secret(_: &str) -> bool { false }

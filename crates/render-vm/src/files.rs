@@ -1,0 +1,303 @@
+//! Which files one request becomes, and what stands in them (design.md 5). Every composed name is made here, whole; the
+//! templates only place it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use vm::layout::REQUEST_FILE;
+use vm::request::{Disk, Image, Request, Role};
+
+use crate::lock::{Broken, Expected, Lock};
+use crate::template::{Template, Templates};
+use crate::yaml;
+
+/// The file that holds the machine.
+const MACHINE_FILE: &str = "virtual-machine.yaml";
+/// The volume that holds the cloud-init data; a data disk may not be called so.
+const CLOUD_INIT: &str = "cloud-init";
+
+/// What the files need to know besides the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The repository that the files are committed to, as Argo CD names it.
+    pub repo_url: String,
+    /// The branch that Argo CD follows.
+    pub branch: String,
+    /// The namespace of the `Application`.
+    pub application_namespace: String,
+    /// The Argo CD project.
+    pub project: String,
+    /// The address of the destination cluster's API server; `None` means that the cluster's name says it.
+    pub destination_server: Option<String>,
+}
+
+/// Files by their path relative to the root of the repository, `/` between the parts.
+pub type Files = BTreeMap<String, String>;
+
+/// Why there are no files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The request asks for what cannot be rendered; `validate-request` lets none of these pass.
+    #[error("{0}")]
+    Request(String),
+    /// A template broke the lock: a bug of this program.
+    #[error("template for `{0}`: {1}")]
+    Template(String, Broken),
+    /// What was written is not what is read back: a bug of this program.
+    #[error("`{REQUEST_FILE}` does not read back as it was written")]
+    ReadBack,
+}
+
+/// Render all files of a request. The same request and site give the same bytes.
+///
+/// # Errors
+///
+/// See [`Refused`].
+pub fn render(templates: &Templates, request: &Request, site: &Site) -> Result<Files, Refused> {
+    let wanted = wanted(request, site)?;
+    let mut files = Files::new();
+    for one in &wanted {
+        let text = Lock::new(templates, one.template, &one.context)
+            .and_then(|lock| lock.render(templates, &one.context, &one.expected()))
+            .map_err(|broken| Refused::Template(one.path.clone(), broken))?;
+        files.insert(one.path.clone(), text);
+    }
+    files.insert(format!("{}/{REQUEST_FILE}", request.spec.target.path()), request_file(request)?);
+    Ok(files)
+}
+
+/// One file to render.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where it goes.
+    pub path: String,
+    /// By which template.
+    pub template: Template,
+    /// What the template may place.
+    pub context: Value,
+    name: Option<String>,
+    namespace: Option<String>,
+}
+
+impl Wanted {
+    /// What it has to be in the end.
+    pub fn expected(&self) -> Expected<'_> {
+        Expected { name: self.name.as_deref(), namespace: self.namespace.as_deref() }
+    }
+}
+
+/// The files to render for a request, the machine's disks first.
+///
+/// # Errors
+///
+/// [`Refused::Request`].
+pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
+    let target = &request.spec.target;
+    let folder = target.path();
+    let (name, namespace) = (target.name.to_string(), target.namespace.to_string());
+    let in_namespace = |path: String, template, context: Value, name: String| Wanted {
+        path,
+        template,
+        context,
+        name: Some(name),
+        namespace: Some(namespace.clone()),
+    };
+
+    let mut own = Vec::new();
+    for disk in &request.spec.disks {
+        let (file, volume) = match disk.role {
+            Role::Root => (format!("disk-root-{}.yaml", request.generation()), request.root_volume()),
+            Role::Data => (format!("disk-{}.yaml", disk.name), request.data_volume(&disk.name)),
+        };
+        own.push((file, Template::DataVolume, data_volume(request, disk, &volume), volume));
+    }
+    own.push((MACHINE_FILE.to_owned(), Template::VirtualMachine, machine(request)?, name));
+    refuse_doubles("file", own.iter().map(|(file, ..)| file.as_str()))?;
+
+    let resources: Vec<&str> = own.iter().map(|(file, ..)| file.as_str()).collect();
+    let kustomization = Wanted {
+        path: format!("{folder}/kustomization.yaml"),
+        template: Template::Kustomization,
+        context: json!({ "resources": resources }),
+        name: None,
+        namespace: None,
+    };
+    let namespace_file = Wanted {
+        path: target.namespace_path(),
+        template: Template::Namespace,
+        context: json!({ "name": target.namespace }),
+        name: Some(namespace.clone()),
+        namespace: None,
+    };
+    let application = Wanted {
+        path: target.application_path(),
+        template: Template::Application,
+        context: application(request, site),
+        name: Some(target.application()),
+        namespace: Some(site.application_namespace.clone()),
+    };
+    let mut wanted: Vec<Wanted> = own
+        .into_iter()
+        .map(|(file, template, context, name)| {
+            in_namespace(format!("{folder}/{file}"), template, context, name)
+        })
+        .collect();
+    wanted.extend([kustomization, namespace_file, application]);
+    Ok(wanted)
+}
+
+/// The context of the `VirtualMachine`. Keys that do not apply are `null`: the templates branch on nothing else.
+fn machine(request: &Request) -> Result<Value, Refused> {
+    let spec = &request.spec;
+    let uuid = request.firmware_uuid();
+    let data_disks: Vec<Value> = spec
+        .disks
+        .iter()
+        .filter(|disk| disk.role == Role::Data)
+        .map(|disk| json!({ "name": disk.name, "claim": request.data_volume(&disk.name) }))
+        .collect();
+    let interfaces: Vec<Value> = spec
+        .networks
+        .iter()
+        .map(|network| json!({ "name": network.name, "mac_address": request.mac_address(&network.name) }))
+        .collect();
+    let cloud_init = cloud_init(request)?;
+    let names = spec.disks.iter().filter(|disk| disk.role == Role::Data).map(|disk| disk.name.as_str());
+    refuse_doubles("disk", names.chain(["root"]).chain(cloud_init.is_object().then_some(CLOUD_INIT)))?;
+    refuse_doubles("network", spec.networks.iter().map(|network| network.name.as_str()))?;
+    Ok(json!({
+        "name": spec.target.name,
+        "namespace": spec.target.namespace,
+        "digest": request.digest(),
+        "request_id": request.metadata.request_id,
+        "run_strategy": spec.power.run_strategy(),
+        "instance_type": spec.compute.instance_type,
+        "preference": spec.compute.preference,
+        "hostname": spec.customization.hostname,
+        "grace_period_seconds": spec.lifecycle.grace_period_seconds,
+        "firmware_uuid": uuid,
+        "firmware_serial": uuid,
+        "size": size(request)?,
+        "boot": boot(request)?,
+        "data_disks": data_disks,
+        "interfaces": interfaces,
+        "cloud_init": cloud_init,
+    }))
+}
+
+/// CPU and memory, or `null` where an instance type brings them: KubeVirt refuses both.
+fn size(request: &Request) -> Result<Value, Refused> {
+    let compute = &request.spec.compute;
+    match (&compute.instance_type, compute.cpu, compute.memory) {
+        (Some(_), None, None) => Ok(Value::Null),
+        (None, Some(cpu), Some(memory)) if cpu > 0 => Ok(json!({ "sockets": cpu, "memory": memory })),
+        _ => Err(refused("`/spec/compute` needs either `instanceType` or both `cpu` and `memory`")),
+    }
+}
+
+/// The boot volume: a container disk, the claim of the boot disk's `DataVolume`, or a claim that is there already.
+fn boot(request: &Request) -> Result<Value, Refused> {
+    let roots = request.spec.disks.iter().filter(|disk| disk.role == Role::Root).count();
+    if roots != usize::from(request.spec.image.has_root_disk()) {
+        return Err(refused(format!(
+            "`/spec/disks` holds {roots} disks of role `root`, but the image needs {}",
+            usize::from(request.spec.image.has_root_disk())
+        )));
+    }
+    let (image, claim) = match &request.spec.image {
+        Image::ContainerDisk { reference } => (Some(reference.to_string()), None),
+        Image::Pvc { claim } => (None, Some(claim.to_string())),
+        Image::DataSource { .. } | Image::Registry { .. } | Image::Http { .. } => {
+            (None, Some(request.root_volume()))
+        }
+    };
+    Ok(json!({ "name": vm::layout::ROOT, "image": image, "claim": claim }))
+}
+
+fn cloud_init(request: &Request) -> Result<Value, Refused> {
+    let secret = &request.spec.customization.user_data_secret;
+    let user_data = vm::cloud_init::user_data(request);
+    if secret.is_none() && user_data.is_none() {
+        return Ok(Value::Null);
+    }
+    let length = user_data.as_ref().map_or(0, String::len);
+    if length > vm::cloud_init::MAX_BYTES {
+        return Err(refused(format!(
+            "cloud-init user data is {length} bytes, KubeVirt takes at most {} inline; `/spec/customization/userDataSecret` has no such limit",
+            vm::cloud_init::MAX_BYTES
+        )));
+    }
+    Ok(json!({ "name": CLOUD_INIT, "secret": secret, "user_data": user_data }))
+}
+
+/// The context of a `DataVolume`.
+///
+/// It never asks for immediate binding (`cdi.kubevirt.io/storage.bind.immediate.requested`): on storage that waits for its
+/// first consumer that would pin the volume to a node, or a zone, where the machine may not fit. KubeVirt itself is
+/// the consumer when the machine starts; a machine born stopped gets its disk at its first start.
+fn data_volume(request: &Request, disk: &Disk, name: &str) -> Value {
+    let target = &request.spec.target;
+    let (mut data_source, mut registry_url, mut http_url) = (Value::Null, None, None);
+    if disk.role == Role::Root {
+        match &request.spec.image {
+            Image::DataSource { name, namespace } => {
+                data_source =
+                    json!({ "name": name, "namespace": namespace.as_ref().unwrap_or(&target.namespace) });
+            }
+            Image::Registry { reference } => registry_url = Some(format!("docker://{reference}")),
+            Image::Http { url } => http_url = Some(url.to_string()),
+            Image::ContainerDisk { .. } | Image::Pvc { .. } => {}
+        }
+    }
+    json!({
+        "name": name,
+        "namespace": target.namespace,
+        "keep": disk.role == Role::Data,
+        "data_source": data_source,
+        "registry_url": registry_url,
+        "http_url": http_url,
+        "size": disk.size,
+        "storage_class": disk.storage_class,
+    })
+}
+
+fn application(request: &Request, site: &Site) -> Value {
+    let target = &request.spec.target;
+    let cluster = if site.destination_server.is_some() { None } else { Some(&target.cluster) };
+    json!({
+        "name": target.application(),
+        "namespace": site.application_namespace,
+        "project": site.project,
+        "repo_url": site.repo_url,
+        "branch": site.branch,
+        "path": target.path(),
+        "server": site.destination_server,
+        "cluster": cluster,
+        "target_namespace": target.namespace,
+    })
+}
+
+/// The accepted request as YAML. It is read back before it is let out.
+fn request_file(request: &Request) -> Result<String, Refused> {
+    let value = serde_json::to_value(request).map_err(|_| Refused::ReadBack)?;
+    let text = yaml::document(&value);
+    match yaml::parse::<Request>(&text) {
+        Ok(read) if read == *request => Ok(text),
+        _ => Err(Refused::ReadBack),
+    }
+}
+
+fn refuse_doubles<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Refused> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(refused(format!("two {what}s would be called `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+fn refused(why: impl Into<String>) -> Refused {
+    Refused::Request(why.into())
+}

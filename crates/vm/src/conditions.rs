@@ -16,11 +16,12 @@ mod view;
 use std::time::Duration;
 
 pub use application::{
-    Relation, WantedApplication, application_gone, application_state, compared_revisions, is_commit, parent_state,
-    reconciled_at, short,
+    Relation, WantedApplication, application_gone, application_state, compared_revisions, is_commit,
+    parent_state, reconciled_at, short,
 };
 pub use machine::{
-    Claims, Machine, Until, WantedMachine, claims, digest_of, ip_of, last_crash, machine_state, node_of, vm_status,
+    Claims, Machine, Until, WantedMachine, claims, digest_of, ip_of, last_crash, machine_state, node_of,
+    vm_status,
 };
 
 /// The annotation of a `VirtualMachine` that holds the digest of the request it was rendered from.

@@ -116,7 +116,8 @@ fn operation_revisions(app: View<'_>) -> Vec<&str> {
         let one = Some(app.text(one)).filter(|r| !r.is_empty());
         one.into_iter().chain(app.list(all).filter_map(|r| r.0.as_str())).collect()
     };
-    let synced = at("/status/operationState/syncResult/revision", "/status/operationState/syncResult/revisions");
+    let synced =
+        at("/status/operationState/syncResult/revision", "/status/operationState/syncResult/revisions");
     if synced.is_empty() {
         let asked = "/status/operationState/operation/sync";
         return at(&format!("{asked}/revision"), &format!("{asked}/revisions"));
@@ -131,8 +132,13 @@ pub fn application_state(application: Option<&Value>, wanted: &WantedApplication
         return State::pending("ApplicationMissing", "does not exist");
     };
     let app = View(application);
-    if let Some(revision) = compared(app, wanted.path).iter().find(|r| wanted.relation(r) == Some(Relation::Replaced)) {
-        return State::Superseded(format!("is at {}, which holds another state of this machine", short(revision)));
+    if let Some(revision) =
+        compared(app, wanted.path).iter().find(|r| wanted.relation(r) == Some(Relation::Replaced))
+    {
+        return State::Superseded(format!(
+            "is at {}, which holds another state of this machine",
+            short(revision)
+        ));
     }
     if app.deleting() {
         return State::patient("Deleting", "is being deleted", DELETION);
@@ -163,14 +169,24 @@ fn gate(app: View<'_>, wanted: &WantedApplication<'_>) -> Result<(), State> {
     let at = revisions.iter().find(|r| wanted.contains(r)).map_or("", |r| short(r));
     let operation = app.text("/status/operationState/phase");
     if app.at("/operation").is_some() || matches!(operation, "Running" | "Terminating") {
-        return Err(State::pending("Syncing", with_words(&format!("is syncing at {at}"), operation_words(app).as_str())));
+        return Err(State::pending(
+            "Syncing",
+            with_words(&format!("is syncing at {at}"), operation_words(app).as_str()),
+        ));
     }
     if status != "Synced" {
-        let how = if app.at("/spec/syncPolicy/automated").is_none() { ", and its sync is not automated" } else { "" };
+        let how = if app.at("/spec/syncPolicy/automated").is_none() {
+            ", and its sync is not automated"
+        } else {
+            ""
+        };
         return Err(State::pending(status, format!("is {status} at {at}{how}")));
     }
     if !compared_to_spec(app) {
-        return Err(State::pending("SpecChanged", "was compared with another source or destination than it now has"));
+        return Err(State::pending(
+            "SpecChanged",
+            "was compared with another source or destination than it now has",
+        ));
     }
     // both are whole seconds of one server's clock in one format, so they compare as text
     if reconciled < app.text("/status/operationState/finishedAt") {
@@ -214,7 +230,8 @@ fn compared_to_spec(app: View<'_>) -> bool {
         spec == compared
     };
     let destination = |base: &str| {
-        ["server", "name", "namespace"].map(|field| app.text(&format!("{base}/destination/{field}")).to_owned())
+        ["server", "name", "namespace"]
+            .map(|field| app.text(&format!("{base}/destination/{field}")).to_owned())
     };
     sources && destination("/spec") == destination("/status/sync/comparedTo")
 }
@@ -228,7 +245,10 @@ fn trouble(app: View<'_>, wanted: &WantedApplication<'_>) -> Option<State> {
             return Some(State::failed(format!("Sync{phase}"), with_words("failed to sync", &words)));
         }
         "Running" if app.at("/status/operationState/finishedAt").is_some() => {
-            return Some(State::pending("SyncRetry", with_words("failed to sync, and Argo CD tries again", &words)));
+            return Some(State::pending(
+                "SyncRetry",
+                with_words("failed to sync, and Argo CD tries again", &words),
+            ));
         }
         "Running" if wanted.stopped && waits_for_machine(app) => return Some(deadlock(app, &words)),
         _ => {}
@@ -236,24 +256,31 @@ fn trouble(app: View<'_>, wanted: &WantedApplication<'_>) -> Option<State> {
     for kind in ["InvalidSpecError", "ComparisonError", "UnknownError"] {
         // an Application's conditions have no status: that one is there means that it holds
         if let Some(condition) = app.condition(kind) {
-            return Some(State::patient(kind, with_words("cannot be compared", condition.text("/message")), COMPARISON));
+            return Some(State::patient(
+                kind,
+                with_words("cannot be compared", condition.text("/message")),
+                COMPARISON,
+            ));
         }
     }
     let condition = app.condition("SyncError")?;
-    compared(app, wanted.path)
-        .iter()
-        .any(|r| wanted.contains(r))
-        .then(|| State::patient("SyncError", with_words("is not synced", condition.text("/message")), COMPARISON))
+    compared(app, wanted.path).iter().any(|r| wanted.contains(r)).then(|| {
+        State::patient("SyncError", with_words("is not synced", condition.text("/message")), COMPARISON)
+    })
 }
 
 fn waits_for_machine(app: View<'_>) -> bool {
-    app.text("/status/operationState/message").contains("waiting for healthy state of kubevirt.io/VirtualMachine/")
+    app.text("/status/operationState/message")
+        .contains("waiting for healthy state of kubevirt.io/VirtualMachine/")
 }
 
 /// argoproj/argo-cd#29663: where Argo CD calls a stopped machine Suspended, a sync with waves or hooks never ends. While
 /// the machine is still stopping it is Progressing, and all is well.
 fn deadlock(app: View<'_>, words: &str) -> State {
-    let message = with_words("waits for a stopped machine to become healthy, which never happens (argo-cd#29663)", words);
+    let message = with_words(
+        "waits for a stopped machine to become healthy, which never happens (argo-cd#29663)",
+        words,
+    );
     if app.text("/status/health/status") == "Suspended" {
         State::patient("SuspendedDeadlock", message, SUSPENDED)
     } else {
@@ -265,7 +292,8 @@ fn deadlock(app: View<'_>, words: &str) -> State {
 fn operation_words(app: View<'_>) -> String {
     let mut words = vec![app.text("/status/operationState/message").to_owned()];
     for resource in app.list("/status/operationState/syncResult/resources") {
-        let failed = resource.text("/status") == "SyncFailed" || matches!(resource.text("/hookPhase"), "Failed" | "Error");
+        let failed = resource.text("/status") == "SyncFailed"
+            || matches!(resource.text("/hookPhase"), "Failed" | "Error");
         let message = resource.text("/message");
         if failed && !message.is_empty() && !words.iter().any(|w| w.contains(message)) {
             words.push(format!("{} `{}`: {message}", resource.text("/kind"), resource.text("/name")));

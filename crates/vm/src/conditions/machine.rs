@@ -93,7 +93,11 @@ pub fn node_of(vmi: &Value) -> &str {
 
 /// The first IP address of an instance, or empty.
 pub fn ip_of(vmi: &Value) -> &str {
-    View(vmi).list("/status/interfaces").map(|i| i.text("/ipAddress")).find(|ip| !ip.is_empty()).unwrap_or_default()
+    View(vmi)
+        .list("/status/interfaces")
+        .map(|i| i.text("/ipAddress"))
+        .find(|ip| !ip.is_empty())
+        .unwrap_or_default()
 }
 
 /// The claims that a machine's volumes name, whether as claim or as DataVolume.
@@ -118,7 +122,7 @@ pub fn machine_state(machine: &Machine<'_>, wanted: &WantedMachine<'_>) -> State
         return gone(vm, vmi);
     }
     let Some(vm) = vm else {
-        return State::pending("Missing", "does not exist");
+        return State::patient("Missing", "does not exist", DRIFT);
     };
     if vm.deleting() {
         return State::patient("Terminating", "is being deleted", DRIFT);
@@ -160,14 +164,19 @@ fn other_digest(vm: View<'_>, digest: &str) -> Option<State> {
 
 /// Declared stopped, either way of saying it.
 fn halted(vm: View<'_>) -> bool {
-    vm.text("/spec/runStrategy") == "Halted" || vm.at("/spec/running").is_some_and(|r| r.0 == &Value::Bool(false))
+    vm.text("/spec/runStrategy") == "Halted"
+        || vm.at("/spec/running").is_some_and(|r| r.0 == &Value::Bool(false))
 }
 
 /// printableStatus `Stopped` proves nothing: it is the default and is passed through while starting.
 fn stopped(vm: View<'_>, vmi: Option<View<'_>>) -> State {
     if !halted(vm) {
         let strategy = vm.text("/spec/runStrategy");
-        return State::patient("NotHalted", format!("has run strategy `{strategy}`, so it is not declared stopped"), DRIFT);
+        return State::patient(
+            "NotHalted",
+            format!("has run strategy `{strategy}`, so it is not declared stopped"),
+            DRIFT,
+        );
     }
     if let Some(vmi) = vmi {
         let phase = vmi.text("/status/phase");
@@ -198,9 +207,13 @@ fn running(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, disk
     }
     let phase = vmi.text("/status/phase");
     if phase != "Running" {
-        let words = vmi.denies("Synchronized").or_else(|| vmi.denies("Ready")).map_or("", |c| c.text("/message"));
+        let words =
+            vmi.denies("Synchronized").or_else(|| vmi.denies("Ready")).map_or("", |c| c.text("/message"));
         let phase = or_word(phase, "Pending");
-        return State::pending(or_word(status, "Starting"), with_words(&format!("{}, its instance is {phase}", is(status)), words));
+        return State::pending(
+            or_word(status, "Starting"),
+            with_words(&format!("{}, its instance is {phase}", is(status)), words),
+        );
     }
     if let Some(paused) = vm.holds("Paused").or_else(|| vmi.holds("Paused")) {
         return State::patient("Paused", with_words("is paused", paused.text("/message")), PAUSED);
@@ -213,8 +226,13 @@ fn running(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, disk
         return State::pending("NotReady", with_words("runs and is not ready", ready_words(vm)));
     }
     // desiredGeneration is the generation that virt-controller has acted on; observedGeneration lags after a hotplug
-    if let Some(seen) = vm.number("/status/desiredGeneration").filter(|g| Some(*g) != vm.number("/metadata/generation")) {
-        return State::pending("NotObserved", format!("is ready as generation {seen}, KubeVirt has not seen the newest"));
+    if let Some(seen) =
+        vm.number("/status/desiredGeneration").filter(|g| Some(*g) != vm.number("/metadata/generation"))
+    {
+        return State::pending(
+            "NotObserved",
+            format!("is ready as generation {seen}, KubeVirt has not seen the newest"),
+        );
     }
     if wanted.guest_agent && vmi.holds("AgentConnected").is_none() {
         return State::pending("GuestAgent", "runs, and its guest agent is not connected");
@@ -226,7 +244,12 @@ fn running(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, disk
 }
 
 /// What keeps an instance from starting, and is known not to pass, or not to pass soon.
-fn bad_start(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, disks: &Disks<'_>) -> Option<State> {
+fn bad_start(
+    vm: View<'_>,
+    vmi: Option<View<'_>>,
+    wanted: &WantedMachine<'_>,
+    disks: &Disks<'_>,
+) -> Option<State> {
     let unsynchronized = vmi.and_then(|v| v.denies("Synchronized"));
     let (reason, words) = unsynchronized.map_or(("", ""), |c| (c.text("/reason"), c.text("/message")));
     match reason {
@@ -248,7 +271,10 @@ fn bad_start(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, di
         let what = format!("crashed {times} before it ever ran");
         let words = vmi.map_or("", |v| v.condition("Ready").map_or("", |c| c.text("/message")));
         return Some(if !wanted.crashed_before.is_empty() && last_crash(vm.0) == wanted.crashed_before {
-            State::pending("CrashLoopBackOff", format!("{what}, as it was before this change, and will be started again"))
+            State::pending(
+                "CrashLoopBackOff",
+                format!("{what}, as it was before this change, and will be started again"),
+            )
         } else {
             State::failed("CrashLoopBackOff", with_words(&what, words))
         });
@@ -259,8 +285,10 @@ fn bad_start(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, di
             return Some(State::failed("Failed", with_words("has an instance that failed", words)));
         }
     }
-    let unscheduled = vmi.and_then(|v| v.denies("PodScheduled")).filter(|c| c.text("/reason") == "Unschedulable");
-    if let Some(condition) = unscheduled.filter(|_| vmi.is_some_and(|v| v.text("/status/phase") != "Running")) {
+    let unscheduled =
+        vmi.and_then(|v| v.denies("PodScheduled")).filter(|c| c.text("/reason") == "Unschedulable");
+    if let Some(condition) = unscheduled.filter(|_| vmi.is_some_and(|v| v.text("/status/phase") != "Running"))
+    {
         let message = with_words("finds no node", condition.text("/message"));
         return Some(match disks.verdict {
             None => State::patient("ErrorUnschedulable", message, UNSCHEDULABLE),
@@ -318,27 +346,48 @@ impl<'a> Disks<'a> {
 
 /// What a DataVolume still lacks. One that waits for its first consumer is done: its machine is what it waits for.
 fn disk_state(name: &str, dv: View<'_>) -> Option<State> {
-    let words = || dv.denies("Running").or_else(|| dv.denies("Bound")).map_or("", |c| c.text("/message"));
+    let words = || {
+        let said =
+            ["Running", "Bound"].into_iter().filter_map(|kind| dv.denies(kind)).map(|c| c.text("/message"));
+        said.into_iter().find(|words| !words.is_empty()).unwrap_or_default()
+    };
     let phase = dv.text("/status/phase");
     match phase {
         "Succeeded" | "WaitForFirstConsumer" | "PendingPopulation" => return None,
         "Failed" => {
-            return Some(State::failed("DataVolumeFailed", with_words(&format!("has a disk `{name}` that failed"), words())));
+            return Some(State::failed(
+                "DataVolumeFailed",
+                with_words(&format!("has a disk `{name}` that failed"), words()),
+            ));
         }
         _ => {}
     }
-    if let Some(stopped) = dv.denies("Running").filter(|c| matches!(c.text("/reason"), "Error" | "ImagePullFailed")) {
+    // An importer that is started again and again runs for a moment each time: that nothing has come yet is what counts.
+    let nothing =
+        matches!(dv.text("/status/progress"), "" | "N/A") && dv.number("/status/restartCount") > Some(0);
+    let stopped =
+        dv.denies("Running").is_some_and(|c| matches!(c.text("/reason"), "Error" | "ImagePullFailed"));
+    if stopped || nothing {
         let what = format!("has a disk `{name}` that cannot be filled");
-        return Some(State::patient("DataVolumeError", with_words(&what, stopped.text("/message")), IMPORT));
+        return Some(State::patient("DataVolumeError", with_words(&what, words()), IMPORT));
     }
-    // CDI reports an exceeded quota with status Unknown
-    if let Some(bound) = dv.condition("Bound").filter(|c| c.text("/reason") == "ErrExceededQuota") {
-        let what = format!("has a disk `{name}` beyond the quota");
-        return Some(State::patient("ErrExceededQuota", with_words(&what, bound.text("/message")), FAILURE));
+    // such as ErrExceededQuota (which has status Unknown) and ErrClaimNotValid
+    if let Some(bound) =
+        dv.condition("Bound").filter(|c| c.text("/reason").starts_with("Err") && c.text("/status") != "True")
+    {
+        let what = format!("has a disk `{name}` that cannot be made");
+        return Some(State::patient(
+            bound.text("/reason"),
+            with_words(&what, bound.text("/message")),
+            FAILURE,
+        ));
     }
     let progress = match dv.text("/status/progress") {
         "" | "N/A" => String::new(),
         progress => format!(" ({progress})"),
     };
-    Some(State::pending("DataVolumePending", format!("has a disk `{name}` that is {}{progress}", or_word(phase, "new"))))
+    Some(State::pending(
+        "DataVolumePending",
+        format!("has a disk `{name}` that is {}{progress}", or_word(phase, "new")),
+    ))
 }

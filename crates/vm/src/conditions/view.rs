@@ -29,7 +29,13 @@ impl<'a> View<'a> {
 
     /// The elements of the list there, or none.
     pub(super) fn list(self, pointer: &str) -> impl Iterator<Item = View<'a>> + use<'a> {
-        self.0.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter().map(View)
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+            .iter()
+            .map(View)
     }
 
     /// The condition of this type in `status.conditions`.

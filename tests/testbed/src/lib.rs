@@ -1,2 +1,5 @@
 //! Real parts for tests and the demo: Git servers, a control plane, stand-in controllers.
+pub mod control_plane;
 pub mod files;
+pub mod git;
+pub mod pipeline;

@@ -1,0 +1,218 @@
+//! Connections, authentication and faults around the backend.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, channel::Channel};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use openssl::ssl::Ssl;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::backend;
+use super::fault::{Ending, Fault, On};
+use super::{NAME, Seen, Shared, USER, lock, tls::Identity};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Serve until told to stop. Connections end with the runtime, which ends with this thread.
+pub(super) fn run(
+    shared: &Arc<Shared>,
+    address: IpAddr,
+    identity: Option<Identity>,
+    ready: oneshot::Sender<io::Result<SocketAddr>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    runtime.block_on(async {
+        let listener = match TcpListener::bind((address, 0)).await {
+            Ok(listener) => listener,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        // whoever waits for the address may have given up
+        let _ = ready.send(listener.local_addr());
+        tokio::select! {
+            () = accept(shared, listener, identity.map(Arc::new)) => {}
+            _ = stopped => {}
+        }
+    });
+}
+
+async fn accept(shared: &Arc<Shared>, listener: TcpListener, identity: Option<Arc<Identity>>) {
+    loop {
+        // one connection that cannot be accepted is its client's trouble
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (shared, identity) = (Arc::clone(shared), identity.clone());
+        tokio::spawn(async move {
+            // a client that breaks off is part of the tests
+            if let Err(error) = connection(&shared, stream, identity.as_deref()).await {
+                tracing::debug!(%error, "connection");
+            }
+        });
+    }
+}
+
+async fn connection(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    identity: Option<&Identity>,
+) -> anyhow::Result<()> {
+    let handle = Arc::new(Handle::new(&stream)?);
+    let service = service_fn({
+        let shared = Arc::clone(shared);
+        move |request| request_answer(Arc::clone(&shared), Arc::clone(&handle), request)
+    });
+    let builder = http1::Builder::new();
+    match identity {
+        None => builder.serve_connection(TokioIo::new(stream), service).await?,
+        Some(identity) => {
+            let ssl = Ssl::new(identity.acceptor.context())?;
+            let mut stream = tokio_openssl::SslStream::new(ssl, stream)?;
+            Pin::new(&mut stream).accept().await?;
+            builder.serve_connection(TokioIo::new(stream), service).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The connection's socket once more, to reset it from within an answer.
+struct Handle(rustix::fd::OwnedFd);
+
+impl Handle {
+    fn new(stream: &TcpStream) -> io::Result<Self> {
+        Ok(Self(rustix::io::dup(stream)?))
+    }
+
+    /// Make the coming close a reset.
+    fn reset(&self) -> io::Error {
+        let zero = Some(std::time::Duration::ZERO);
+        match rustix::net::sockopt::set_socket_linger(&self.0, zero) {
+            Ok(()) => io::ErrorKind::ConnectionReset.into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// An error ends the connection without another byte.
+async fn request_answer(
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    request: Request<Incoming>,
+) -> io::Result<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let Some(on) = purpose(&parts) else { return Ok(plain(StatusCode::NOT_FOUND)) };
+    let authorization = parts.headers.contains_key(AUTHORIZATION);
+    lock(&shared.seen).push(Seen { on, authorization });
+    // a client asks without credentials first; a fault is for the request that counts
+    if !authorized(&shared, &parts) {
+        let mut response = plain(StatusCode::UNAUTHORIZED);
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"git\""));
+        return Ok(response);
+    }
+    let fault = {
+        let mut faults = lock(&shared.faults);
+        faults.iter().position(|(at, _)| *at == on).map(|n| faults.remove(n).1)
+    };
+    match fault {
+        None => git(&shared, parts, body).await.map(whole),
+        Some(Fault::Status(code, retry_after)) => {
+            let mut response = plain(StatusCode::from_u16(code).map_err(io::Error::other)?);
+            if let Some(seconds) = retry_after {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Ok(response)
+        }
+        Some(Fault::Reset) => Err(handle.reset()),
+        Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Redirect(to)) => {
+            let to = format!("{to}{}", parts.uri.path_and_query().map_or("", |p| p.as_str()));
+            let mut response = plain(StatusCode::FOUND);
+            response.headers_mut().insert(LOCATION, HeaderValue::from_str(&to).map_err(io::Error::other)?);
+            Ok(response)
+        }
+        Some(Fault::Late(time)) => {
+            tokio::time::sleep(time).await;
+            git(&shared, parts, body).await.map(whole)
+        }
+        Some(Fault::Locked) => {
+            let lock = shared.root.join(NAME).join("refs/heads/main.lock");
+            std::fs::write(&lock, "")?;
+            let answer = git(&shared, parts, body).await;
+            std::fs::remove_file(&lock)?;
+            answer.map(whole)
+        }
+        Some(Fault::Accepted(ending)) => lose(git(&shared, parts, body).await?, ending, &handle).await,
+    }
+}
+
+fn purpose(parts: &Parts) -> Option<On> {
+    let path = parts.uri.path().strip_prefix('/')?.strip_prefix(NAME)?;
+    match (path, parts.uri.query()) {
+        ("/info/refs", Some("service=git-upload-pack")) => Some(On::FetchRefs),
+        ("/info/refs", Some("service=git-receive-pack")) => Some(On::PushRefs),
+        ("/git-upload-pack", _) => Some(On::Fetch),
+        ("/git-receive-pack", _) => Some(On::Push),
+        _ => None,
+    }
+}
+
+fn authorized(shared: &Shared, parts: &Parts) -> bool {
+    let right = openssl::base64::encode_block(format!("{USER}:{}", shared.password).as_bytes());
+    let given =
+        parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Basic "));
+    given == Some(right.as_str())
+}
+
+/// Git's answer. It works to its end even if the client goes away: that is how a push lands without its sender knowing.
+async fn git(shared: &Arc<Shared>, parts: Parts, body: Incoming) -> io::Result<Response<Bytes>> {
+    let shared = Arc::clone(shared);
+    let work = tokio::spawn(async move { backend::answer(&shared, USER, &parts, body).await });
+    work.await.map_err(io::Error::other)?.map_err(io::Error::other)
+}
+
+fn whole(response: Response<Bytes>) -> Response<Body> {
+    response.map(|bytes| Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync())
+}
+
+fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    whole(response)
+}
+
+/// Git has answered; the client does not hear it.
+async fn lose(response: Response<Bytes>, ending: Ending, handle: &Handle) -> io::Result<Response<Body>> {
+    let (mut parts, bytes) = response.into_parts();
+    match ending {
+        Ending::Reset => Err(handle.reset()),
+        Ending::Close => Err(io::ErrorKind::ConnectionAborted.into()),
+        Ending::Empty => Ok(whole(Response::from_parts(parts, Bytes::new()))),
+        Ending::BadGateway => Ok(plain(StatusCode::BAD_GATEWAY)),
+        Ending::Silence => std::future::pending().await,
+        Ending::Half => {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+            tokio::spawn(async move {
+                let half = bytes.slice(..bytes.len() / 2);
+                // the client may be gone, which is the same to it
+                if sender.send_data(half).await.is_ok() {
+                    sender.abort(io::ErrorKind::ConnectionAborted.into());
+                }
+            });
+            Ok(Response::from_parts(parts, body.boxed_unsync()))
+        }
+    }
+}

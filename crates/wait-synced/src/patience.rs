@@ -39,7 +39,8 @@ impl Patience {
         }
     }
 
-    fn lasted(&self) -> Duration {
+    /// How long the present reason has been there.
+    pub(crate) fn lasted(&self) -> Duration {
         self.present.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 }

@@ -258,6 +258,9 @@ impl Wait {
     /// A line at each change and every 30 s.
     fn say(&mut self, verdict: &Verdict) {
         let State::Pending(pending) = &verdict.state else { return };
+        if pending.reason == "Unread" && self.patience.lasted() < BLIP {
+            return;
+        }
         let (_, line) = self.line(verdict);
         let key = format!("{} {}", verdict.object, pending.reason);
         let due = self.said.as_ref().is_none_or(|(known, last, at)| {

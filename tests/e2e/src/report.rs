@@ -87,6 +87,15 @@ impl Ended {
         self.tasks.iter().find(|t| t.name == name).with_context(told)
     }
 
+    /// The one report of `finally`.
+    pub(crate) fn report(&self) -> Result<&Task> {
+        let mut reports = self.tasks.iter().filter(|t| t.name.starts_with("report-"));
+        let report =
+            reports.next().with_context(|| format!("{}: no report; {}", self.name, self.reason()))?;
+        anyhow::ensure!(reports.next().is_none(), "{}: more than one report", self.name);
+        Ok(report)
+    }
+
     /// Tekton's own words for how it ended.
     pub(crate) fn reason(&self) -> String {
         let condition = &self.run["status"]["conditions"][0];

@@ -50,7 +50,7 @@ fn request(world: &World, id: &str, name: &str) -> Value {
 
 /// The outcome that the requester is told, and Tekton's own verdict, agree with what is expected.
 fn expect(ended: &Ended, outcome: &str) -> Result<String> {
-    let report = ended.task("report-outcome")?;
+    let report = ended.report()?;
     let (told, message) = (report.result("flow-outcome"), report.result("flow-message"));
     println!("  told: {told}: {message}");
     ensure!(told == outcome, "told `{told}` instead of `{outcome}`: {message}");
@@ -217,7 +217,7 @@ fn cancel(world: &World) -> Result<()> {
         patch,
     ])?;
     let ended = world.ended("cancel")?;
-    let report = ended.task("report-outcome")?;
+    let report = ended.report()?;
     println!("  told: {}: {}", report.result("flow-outcome"), report.result("flow-message"));
     ensure!(report.result("flow-outcome") == "cancelled", "told `{}`", report.result("flow-outcome"));
     let machine = world.machine("cancel")?.context("the machine is gone")?;

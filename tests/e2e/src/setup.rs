@@ -120,11 +120,17 @@ impl World {
                 }),
             ),
         ])?;
-        for folder in ["tekton", "pipelines"] {
-            let path = self.root.join(folder);
-            let path = path.to_str().context("a path that is not UTF-8")?;
-            self.kubectl.run(&["apply", "-n", &self.namespace, "-k", path])?;
-        }
+        // an overlay as examples/overlay shows it: everything in a namespace of this run
+        let overlay = self.evidence().join("install");
+        fs::create_dir_all(&overlay)?;
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": self.namespace,
+            "resources": ["../../../../tekton", "../../../../pipelines"],
+        });
+        fs::write(overlay.join("kustomization.yaml"), kustomization.to_string())?;
+        let said =
+            self.kubectl.run(&["apply", "-k", overlay.to_str().context("a path that is not UTF-8")?])?;
+        println!("e2e: applied {} objects of tekton/ and pipelines/", said.lines().count());
         self.kubectl.apply(&[json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": self.machines, "namespace": ARGOCD, "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
@@ -277,7 +283,12 @@ fn run(command: &mut Command) -> Result<()> {
 /// The PipelineRun that users copy, with the names of the workspaces' Secret and `ConfigMaps` as [`World::install`] makes them.
 fn sample(root: &Path) -> Result<Value> {
     let text = fs::read_to_string(root.join("examples/provision-vm-run.yaml"))?;
-    serde_saphyr::from_str(&text).context("examples/provision-vm-run.yaml")
+    let mut run: Value = serde_saphyr::from_str(&text).context("examples/provision-vm-run.yaml")?;
+    let workspaces = run["spec"]["workspaces"].as_array_mut().context("the sample binds no workspaces")?;
+    if !workspaces.iter().any(|w| w["name"] == "basic-auth-read") {
+        workspaces.push(json!({"name": "basic-auth-read", "secret": {"secretName": "git-basic-auth"}}));
+    }
+    Ok(run)
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {

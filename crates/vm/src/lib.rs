@@ -10,3 +10,4 @@ pub mod problem;
 pub mod quantity;
 pub mod request;
 pub mod rules;
+pub mod schema;

@@ -1,2 +1,89 @@
-//! stub
-pub(crate) fn looks_secret(_: &str) -> bool { false }
+//! What a schema cannot say, as pure functions on the document. Each takes what it needs by pointer and is silent where
+//! the schema complains already, so that one fault is one problem.
+
+mod accept;
+mod image;
+mod machine;
+mod names;
+mod policy_file;
+mod site;
+mod text;
+
+use serde_json::Value;
+
+pub use accept::accept;
+pub use policy_file::policy_file;
+pub(crate) use text::looks_secret;
+
+use crate::policy::Policy;
+use crate::problem::{Code, Problem};
+
+/// Every problem of a request: those that the schema found, and those of the rules and the policy. Sorted by place;
+/// empty means accepted.
+pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let facts = Facts { request, schema: &schema };
+    for rule in [names::check, machine::check, image::check, text::check] {
+        rule(&facts, &mut found);
+    }
+    site::check(&facts, policy, &mut found);
+    merge(schema, found)
+}
+
+/// A secret, or syntax that something would replace, explains why the same string has not the right form.
+fn merge(mut schema: Vec<Problem>, mut found: Vec<Problem>) -> Vec<Problem> {
+    let explained = |p: &Problem| {
+        matches!(p.code, Code::Pattern | Code::Length)
+            && found.iter().any(|f| f.pointer == p.pointer && matches!(f.code, Code::Secret | Code::Template))
+    };
+    schema.retain(|p| !explained(p));
+    schema.append(&mut found);
+    schema.sort_by(Problem::order);
+    schema.dedup();
+    schema
+}
+
+/// The document as far as the schema found nothing wrong with it.
+struct Facts<'a> {
+    request: &'a Value,
+    schema: &'a [Problem],
+}
+
+impl<'a> Facts<'a> {
+    /// The value there, if it is there and right.
+    fn get(&self, pointer: &str) -> Option<&'a Value> {
+        let above = |p: &Problem| pointer == p.pointer || pointer.strip_prefix(&p.pointer).is_some_and(|r| r.starts_with('/'));
+        // a field that is missing or unknown says nothing about its neighbours; those above are of the wrong type
+        if self.schema.iter().any(above) { None } else { self.request.pointer(pointer) }
+    }
+
+    fn text(&self, pointer: &str) -> Option<&'a str> {
+        self.get(pointer).and_then(Value::as_str)
+    }
+
+    fn number(&self, pointer: &str) -> Option<u64> {
+        self.get(pointer).and_then(Value::as_u64)
+    }
+
+    /// The value there, parsed by its type.
+    fn parsed<T: std::str::FromStr>(&self, pointer: &str) -> Option<T> {
+        self.text(pointer).and_then(|text| text.parse().ok())
+    }
+
+    /// The items of the list there, each with its pointer.
+    fn items(&self, pointer: &str) -> Vec<(String, &'a Value)> {
+        let list = self.get(pointer).and_then(Value::as_array);
+        list.into_iter().flatten().enumerate().map(|(at, item)| (format!("{pointer}/{at}"), item)).collect()
+    }
+
+    /// Whether the schema found nothing wrong there, above and below: only then can things be counted.
+    fn whole(&self, pointer: &str) -> bool {
+        let below = |p: &Problem| p.pointer.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/'));
+        self.get(pointer).is_some() && !self.schema.iter().any(below)
+    }
+
+    /// Whether it is there at all, right or wrong.
+    fn has(&self, pointer: &str) -> bool {
+        self.request.pointer(pointer).is_some()
+    }
+}

@@ -1,0 +1,92 @@
+//! Names that mean something else, and names that leave no room for those made from them.
+//!
+//! Not here: the name of the Argo CD Application, `<cluster>.<namespace>.<vm>`, has at most 3 × 63 + 2 = 191 of the 253
+//! characters that it may have.
+
+use crate::layout::{RESERVED, ROOT, ROOT_SUFFIX};
+use crate::problem::{Code, Problem, echo};
+
+use super::Facts;
+
+/// A label of Kubernetes: volumes, claims, host names.
+const LABEL: usize = 63;
+/// What render-vm calls the volume of the cloud-config.
+const CLOUD_INIT: &str = "cloud-init";
+
+pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
+    let name = machine(facts, found);
+    if let Some(hostname) = facts.text("/spec/customization/hostname") {
+        found.extend(digits("/spec/customization/hostname", hostname));
+    }
+    for (pointer, kind) in [("/spec/disks", "disk"), ("/spec/networks", "network")] {
+        let mut seen = Vec::new();
+        for (pointer, _) in facts.items(pointer) {
+            let pointer = format!("{pointer}/name");
+            let Some(item) = facts.text(&pointer) else { continue };
+            if seen.contains(&item) {
+                let message = format!("a second {kind} with the name {}", echo(item));
+                found.push(Problem::new(&pointer, Code::DuplicateName, message).hint("give it another name"));
+            } else if kind == "disk" {
+                found.extend(disk(facts, &pointer, name, item));
+            }
+            seen.push(item);
+        }
+    }
+}
+
+/// The machine's name, if disks can be named after it.
+fn machine<'a>(facts: &Facts<'a>, found: &mut Vec<Problem>) -> Option<&'a str> {
+    let pointer = "/spec/target/name";
+    let name = facts.text(pointer)?;
+    if RESERVED.contains(&name) {
+        let message = format!("{} would be read as a file with a meaning of its own", echo(name));
+        found.push(Problem::new(pointer, Code::ReservedName, message).hint(format!("such as `{name}-1`")));
+    }
+    found.extend(digits(pointer, name));
+    let over = (name.len() + ROOT_SUFFIX).checked_sub(LABEL).filter(|over| *over > 0);
+    match over {
+        Some(over) => {
+            let message = format!("`<name>-{ROOT}-<6 digits>`, its boot disk, is {} too long for {LABEL}", characters(over));
+            let hint = format!("at most {} characters", LABEL - ROOT_SUFFIX);
+            found.push(Problem::new(pointer, Code::NameTooLong, message).hint(hint));
+            None
+        }
+        None => Some(name),
+    }
+}
+
+/// Guests and YAML readers take such a name for a number.
+fn digits(pointer: &str, name: &str) -> Option<Problem> {
+    let alone = name.bytes().all(|b| b.is_ascii_digit());
+    alone.then(|| Problem::new(pointer, Code::ReservedName, "a number is no name").hint("add a letter"))
+}
+
+fn disk(facts: &Facts<'_>, pointer: &str, machine: Option<&str>, name: &str) -> Option<Problem> {
+    let role = pointer.replace("/name", "/role");
+    let is_root = match facts.text(&role) {
+        Some(role) => role == ROOT,
+        None if facts.has(&role) => return None,
+        None => false,
+    };
+    let problem = |message: String, hint: &str| Some(Problem::new(pointer, Code::ReservedName, message).hint(hint));
+    if is_root {
+        return if name == ROOT { None } else { problem(format!("the boot disk is called `{ROOT}`"), "name it so") };
+    }
+    if name == ROOT {
+        return problem(format!("`{ROOT}` is the boot disk"), "give it `role: root`, or another name");
+    }
+    if name.starts_with("root-") || name == CLOUD_INIT {
+        return problem(format!("{} is made for the machine itself", echo(name)), "give it another name");
+    }
+    let over = (machine?.len() + 1 + name.len()).checked_sub(LABEL).filter(|over| *over > 0)?;
+    let message = format!("`<machine>-{}`, its volume, is {} too long for {LABEL}", short(name), characters(over));
+    Some(Problem::new(pointer, Code::NameTooLong, message).hint("shorten the machine's name or the disk's"))
+}
+
+fn short(name: &str) -> String {
+    if name.len() > 20 { "<disk>".to_owned() } else { name.to_owned() }
+}
+
+fn characters(number: usize) -> String {
+    if number == 1 { "1 character".to_owned() } else { format!("{number} characters") }
+}

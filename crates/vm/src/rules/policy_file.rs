@@ -1,0 +1,47 @@
+//! What the schema of a policy cannot say.
+
+use serde_json::Value;
+
+use crate::policy::{NamePattern, PolicyFile, listed};
+use crate::problem::{Code, Problem};
+use crate::quantity::Quantity;
+
+use super::{Facts, merge};
+
+/// A policy as it is meant, or every problem of its file.
+pub fn policy_file(file: &Value, schema: Vec<Problem>) -> Result<PolicyFile, Vec<Problem>> {
+    let mut found = Vec::new();
+    let facts = Facts { request: file, schema: &schema };
+    let pointer = "/spec/namePattern";
+    if let Some(Err(why)) = facts.text(pointer).map(|text| NamePattern::try_from(text.to_owned())) {
+        found.push(Problem::new(pointer, Code::Pattern, why));
+    }
+    for pointer in ["/spec/limits/memory", "/spec/limits/diskSize"] {
+        if facts.text(pointer).is_some() && facts.parsed::<Quantity>(pointer).is_none() {
+            found.push(Problem::new(pointer, Code::Range, "more than 1024Ti"));
+        }
+    }
+    let problems = merge(schema, found);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let read = serde_json::from_value::<PolicyFile>(file.clone());
+    let policy = read.map_err(|error| vec![Problem::new("", Code::Type, error.to_string())])?;
+    let problems = defaults(&policy);
+    if problems.is_empty() { Ok(policy) } else { Err(problems) }
+}
+
+/// Defaults that the policy itself would refuse.
+fn defaults(file: &PolicyFile) -> Vec<Problem> {
+    let policy = &file.spec;
+    let mut found = Vec::new();
+    if !listed(&policy.clusters, policy.defaults.cluster.as_str()) {
+        let message = format!("`{}` is not among `clusters`", policy.defaults.cluster);
+        found.push(Problem::new("/spec/defaults/cluster", Code::PolicyCluster, message));
+    }
+    if let Some(tier) = policy.defaults.tier.as_ref().filter(|tier| !policy.storage_tiers.contains_key(tier)) {
+        let message = format!("`{tier}` is not among `storageTiers`");
+        found.push(Problem::new("/spec/defaults/tier", Code::PolicyStorage, message));
+    }
+    found
+}

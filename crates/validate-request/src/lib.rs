@@ -1,1 +1,153 @@
 //! A request is accepted, or every reason why not.
+//!
+//! One pass finds everything: the bytes are read strictly ([`vm::document`]), the schema says what it can, the rules and
+//! the site's policy say the rest ([`vm::rules`]). Only a request without problems is written, with every default
+//! explicit.
+
+mod check;
+mod files;
+mod report;
+mod schema;
+
+use std::path::PathBuf;
+
+use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
+use vm::document::Form;
+use vm::name::Label;
+use vm::policy::Policy;
+use vm::problem::Problem;
+
+pub use check::{Checker, Verdict};
+
+/// The machine's name, as far as the request gives one that is right.
+pub const VM_NAME: &str = "vm-name";
+/// Its namespace, likewise.
+pub const NAMESPACE: &str = "namespace";
+/// Its cluster, by the request or the policy.
+pub const CLUSTER: &str = "cluster";
+/// `sha256:` and 64 hexadecimal digits over the accepted request.
+pub const DIGEST: &str = "digest";
+/// How many problems there are.
+pub const PROBLEMS: &str = "problems";
+
+/// At most this many problems are printed; the report has all.
+const LINES: usize = 100;
+/// This many are also in the last line and so in the result `message`, where `tkn` shows them.
+const FIRST: usize = 3;
+
+/// Check a request against schema, rules and policy; list every problem, or write it with all defaults explicit
+#[derive(Debug, clap::Parser)]
+#[command(version)]
+pub struct Args {
+    /// The request as one JSON string
+    #[arg(long, value_name = "JSON")]
+    pub request: Option<String>,
+    /// File with the request in YAML or JSON; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub request_file: Option<PathBuf>,
+    /// File with the site's policy; without it, safe defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// File for the accepted request with every default explicit; standard output unless given
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// File for a report in JSON with every problem; `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Print the JSON Schema of requests and do nothing else
+    #[arg(long)]
+    pub schema: bool,
+    #[command(flatten)]
+    edge: EdgeArgs,
+}
+
+impl Step for Args {
+    const RESULTS: &'static [&'static str] = &[VM_NAME, NAMESPACE, CLUSTER, DIGEST, PROBLEMS];
+    const TIMEOUT: Timeout = Timeout::seconds(60);
+
+    fn edge(&self) -> &EdgeArgs {
+        &self.edge
+    }
+}
+
+/// The step.
+pub async fn validate_request(args: Args, context: Context) -> Result<Done, Failure> {
+    if args.schema {
+        files::write_out(vm::schema::REQUEST)?;
+        return Ok(Done::new("schema printed"));
+    }
+    if args.output.is_none() && args.report.as_deref().is_some_and(files::is_stdio) {
+        return Err(Failure::new(Kind::Usage, "both the report and the request would go to standard output")
+            .hint("give `--output` a file"));
+    }
+    let checker = Checker::new()?;
+    let policy = match &args.policy {
+        Some(path) => site_policy(&checker, path.clone()).await?,
+        None => Policy::default(),
+    };
+    let (bytes, form) = match (args.request, args.request_file) {
+        (Some(json), None) => (json.into_bytes(), Form::Json),
+        (None, Some(path)) => (files::read(path).await?, Form::Any),
+        (given, _) => {
+            let what = if given.is_some() { "two requests" } else { "no request" };
+            return Err(Failure::new(Kind::Usage, what).hint("give either `--request` or `--request-file`, and not empty"));
+        }
+    };
+    let verdict = checker.check(&bytes, form, &policy)?;
+    publish(&verdict, &policy, &context);
+    if let Some(path) = &args.report {
+        files::write(path, &report::json(&verdict))?;
+    }
+    let Some(request) = &verdict.request else {
+        return Err(refused(&verdict.problems, "request", kind(&verdict.problems)));
+    };
+    match &args.output {
+        Some(path) => files::write(path, &request.canonical())?,
+        None => files::write_out(&request.canonical())?,
+    }
+    let (id, target) = (&request.metadata.request_id, &request.spec.target);
+    let verb = request.spec.operation.word();
+    Ok(Done::new(format!("request `{id}` accepted: {verb} `{}/{}` on `{}`", target.namespace, target.name, target.cluster)))
+}
+
+async fn site_policy(checker: &Checker, path: PathBuf) -> Result<Policy, Failure> {
+    let bytes = files::read(path.clone()).await?;
+    let what = format!("policy `{}`", path.display());
+    checker.policy(&bytes).map_err(|problems| refused(&problems, &what, Kind::Usage))
+}
+
+/// What is known of the machine is a result also where the request is refused.
+fn publish(verdict: &Verdict, policy: &Policy, context: &Context) {
+    let label = |pointer: &str| -> Option<Label> { verdict.document.pointer(pointer)?.as_str()?.parse().ok() };
+    let given = verdict.document.pointer("/spec/target").is_some();
+    let cluster = match verdict.document.pointer("/spec/target/cluster") {
+        None if given => Some(policy.defaults.cluster.clone()),
+        _ => label("/spec/target/cluster"),
+    };
+    for (result, value) in
+        [(VM_NAME, label("/spec/target/name")), (NAMESPACE, label("/spec/target/namespace")), (CLUSTER, cluster)]
+    {
+        context.result(result, value.map(String::from).unwrap_or_default());
+    }
+    context.result(PROBLEMS, verdict.problems.len().to_string());
+    context.result(DIGEST, verdict.request.as_ref().map(vm::request::Request::digest).unwrap_or_default());
+}
+
+/// Invalid wins over denied: what is denied may look different once it is right.
+fn kind(problems: &[Problem]) -> Kind {
+    if problems.iter().all(|problem| problem.code.is_denial()) { Kind::Denied } else { Kind::Invalid }
+}
+
+fn refused(problems: &[Problem], what: &str, kind: Kind) -> Failure {
+    let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let first = lines.iter().take(FIRST).cloned().collect::<Vec<_>>().join(" | ");
+    let message = match problems.len() {
+        1 => format!("{what} refused, 1 problem: {first}"),
+        number => format!("{what} refused, {number} problems, first: {first}"),
+    };
+    if let Some(more) = lines.len().checked_sub(LINES).filter(|more| *more > 0) {
+        lines.truncate(LINES);
+        lines.push(format!("and {more} more"));
+    }
+    Failure::new(kind, message).details(lines)
+}

@@ -1,2 +1,7 @@
 //! validate-request
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    step::run(validate_request::validate_request)
+}

@@ -1,0 +1,59 @@
+//! One pass over a document: read, schema, rules, policy, defaults.
+
+use serde_json::Value;
+use step::{Failure, Kind};
+use vm::document::{self, Form};
+use vm::policy::Policy;
+use vm::problem::Problem;
+use vm::request::Request;
+use vm::rules;
+
+use crate::schema::Schema;
+
+/// The compiled schemas.
+#[derive(Debug)]
+pub struct Checker {
+    request: Schema,
+    policy: Schema,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What was read; null if nothing could be.
+    pub document: Value,
+    /// Every problem, by place; empty if accepted.
+    pub problems: Vec<Problem>,
+    /// The request with every default explicit, if accepted.
+    pub request: Option<Request>,
+}
+
+impl Checker {
+    /// Compile the schemas.
+    pub fn new() -> Result<Self, Failure> {
+        Ok(Self { request: Schema::new(vm::schema::request())?, policy: Schema::new(vm::schema::policy())? })
+    }
+
+    /// Check a request.
+    pub fn check(&self, bytes: &[u8], form: Form, policy: &Policy) -> Result<Verdict, Failure> {
+        let document = match document::read(bytes, form) {
+            Ok(document) => document,
+            Err(problem) => return Ok(Verdict { document: Value::Null, problems: vec![problem], request: None }),
+        };
+        let problems = rules::request(&document, policy, self.request.problems(&document));
+        if !problems.is_empty() {
+            return Ok(Verdict { document, problems, request: None });
+        }
+        let request = rules::accept(&document, policy).map_err(|error| {
+            Failure::new(Kind::Internal, format!("an accepted request cannot be read: {error}"))
+                .hint("report it with the request")
+        })?;
+        Ok(Verdict { document, problems, request: Some(request) })
+    }
+
+    /// Read a policy.
+    pub fn policy(&self, bytes: &[u8]) -> Result<Policy, Vec<Problem>> {
+        let document = document::read(bytes, Form::Any).map_err(|problem| vec![problem])?;
+        rules::policy_file(&document, self.policy.problems(&document)).map(|file| file.spec)
+    }
+}

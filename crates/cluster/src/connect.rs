@@ -14,7 +14,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterArgs {
-    /// Kubeconfig file with a token or a client certificate; without it the pod's own ServiceAccount is used
+    /// Kubeconfig with a token or a client certificate, or the folder that holds it as `kubeconfig`; without it, the pod's
+    /// own ServiceAccount is used
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }
@@ -30,7 +31,10 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn new(kubeconfig: Option<&Path>) -> Self {
-        kubeconfig.map_or(Self::Pod, |path| Self::File(path.to_owned()))
+        // a folder is what a Tekton workspace is; a path below it would be one also where no workspace is bound
+        kubeconfig.map_or(Self::Pod, |path| {
+            Self::File(if path.is_dir() { path.join("kubeconfig") } else { path.to_owned() })
+        })
     }
 
     /// A client for it. No request is made.

@@ -65,3 +65,16 @@ async fn outside_of_a_pod_a_kubeconfig_is_needed() {
         Some("give `--kubeconfig FILE`, or run in a pod whose ServiceAccount token is mounted")
     );
 }
+
+/// What a workspace of Tekton is bound to.
+#[tokio::test]
+async fn a_folder_holds_the_kubeconfig_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("kubeconfig"), "{}").unwrap();
+    let failure = Cluster::connect(Some(folder.path())).await.unwrap_err();
+    let path = folder.path().join("kubeconfig");
+    assert_eq!(
+        failure.message(),
+        format!("cannot use kubeconfig `{}`: failed to determine current context", path.display())
+    );
+}

@@ -45,7 +45,7 @@ pub struct Args {
     /// File with the request in YAML or JSON; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub request_file: Option<PathBuf>,
-    /// File with the site's policy; without it, safe defaults hold
+    /// File with the site's policy, or the folder that holds it as `policy.yaml`; without it, safe defaults hold
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// File for the accepted request with every default explicit; standard output unless given
@@ -110,7 +110,11 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
     Ok(Done::new(format!("request `{id}` accepted: {verb} `{}/{}` on `{}`", target.namespace, target.name, target.cluster)))
 }
 
-async fn site_policy(checker: &Checker, path: PathBuf) -> Result<Policy, Failure> {
+async fn site_policy(checker: &Checker, mut path: PathBuf) -> Result<Policy, Failure> {
+    // what a Tekton workspace is; `--policy=FOLDER/policy.yaml` would be a path also where no workspace is bound
+    if path.is_dir() {
+        path.push("policy.yaml");
+    }
     let bytes = files::read(path.clone()).await?;
     let what = format!("policy `{}`", path.display());
     checker.policy(&bytes).map_err(|problems| refused(&problems, &what, Kind::Usage))

@@ -72,7 +72,7 @@ pub struct Args {
     /// Where Argo CD's Application is
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// Kubeconfig file of the machine's own cluster, where it is not the one of the Application
+    /// Kubeconfig of the machine's own cluster, where it is not the one of the Application; like `--kubeconfig`
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub machine_kubeconfig: Option<PathBuf>,
     /// The repository to ask whether a later commit holds ours

@@ -68,16 +68,14 @@ impl Default for Options {
 /// Build what the stage copies from the build stage; the folder of the binaries.
 fn build(root: &Path, stage: &Stage) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    // a folder of its own: other flags would make cargo build everything anew at each change between the two
-    let folder = root.join("target/image");
     let mut cargo = process::cargo(root);
     cargo.args(["build", "--locked", "--release", "--bins", "--target", &target]);
     cargo.args(
         stage.files.iter().filter_map(containerfile::File::binary).flat_map(|name| ["--package", name]),
     );
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &folder);
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     process::run(&mut cargo)?;
-    Ok(folder.join(target).join("release"))
+    Ok(root.join("target").join(target).join("release"))
 }
 
 /// A file that the build stage gets from its system: here, from this one.

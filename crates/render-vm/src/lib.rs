@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub diff: Option<PathBuf>,
     /// Address of the repository, as Argo CD has it
-    #[arg(long, value_name = "URL", value_parser = repo_url)]
+    #[arg(long, value_name = "URL")]
     pub repo_url: String,
     /// Branch that Argo CD follows
     #[arg(long, value_name = "BRANCH", default_value = "main", value_parser = branch)]
@@ -112,6 +112,7 @@ impl Args {
 // reading, rendering and writing a few files takes milliseconds: there is nothing to await
 #[expect(clippy::unused_async, reason = "the shape of every step")]
 pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> {
+    check_repo_url(&args.repo_url)?;
     let request = read_request(&args.request_file)?;
     let Layout::Manifests = args.layout;
     let bug = |error: &dyn std::error::Error| {
@@ -192,27 +193,33 @@ fn not_written(error: &NotWritten) -> Failure {
     Failure::new(Kind::Usage, error.to_string()).hint(hint)
 }
 
-/// An address of a Git repository without a password in it: it is committed.
-fn repo_url(text: &str) -> Result<String, String> {
-    let bad = |why: &str| Err(format!("{why}; expected an address such as `https://git.example/vms.git`"));
+/// An address of a Git repository without a password in it: it is committed. Checked here and not by clap, which would
+/// print the value.
+fn check_repo_url(text: &str) -> Result<(), Failure> {
+    let bad = |why: &str| {
+        Err(Failure::new(Kind::Usage, format!("`--repo-url` {why}"))
+            .hint("give an address such as `https://git.example/vms.git`"))
+    };
     if text.len() > 2000 || !text.chars().all(|c| c.is_ascii_graphic()) {
-        return bad("white space, control or non-ASCII characters, or more than 2000 of them");
+        return bad("holds white space, control or non-ASCII characters, or more than 2000 of them");
     }
     let Some((_, rest)) = text.split_once("://") else {
         // git@host:path, the short form of ssh
-        return if text.contains(':') { Ok(text.to_owned()) } else { bad("no scheme") };
+        return if text.contains(':') { Ok(()) } else { bad("has no scheme") };
     };
     let user = rest.split('/').next().and_then(|host| host.rsplit_once('@')).map(|(user, _)| user);
     if user.is_some_and(|user| user.contains(':')) {
-        return bad("a password in it would be committed");
+        return bad("holds a password, which would be committed");
     }
-    Ok(text.to_owned())
+    Ok(())
 }
 
 /// A branch by Git's own rules (git-check-ref-format) as far as they matter here.
 fn branch(text: &str) -> Result<String, String> {
-    let part_fits =
-        |part: &str| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with(".lock");
+    let part_fits = |part: &str| {
+        let locked = part.as_bytes().ends_with(b".lock");
+        !part.is_empty() && !part.starts_with(['.', '-']) && !locked
+    };
     let fits = text.len() <= 200
         && text
             .chars()

@@ -219,8 +219,8 @@ fn object(template: Template, tree: &Value, expected: &Expected<'_>) -> Result<(
     ] {
         let found = tree.pointer(pointer);
         if found.and_then(Value::as_str) != wanted || (wanted.is_none() && found.is_some()) {
-            let found = found.map_or_else(|| "nothing".to_owned(), |f| format!("`{f}`"));
-            let wanted = wanted.map_or_else(|| "nothing".to_owned(), |w| format!("`{w}`"));
+            let found = found.map_or_else(|| "nothing".to_owned(), |found| format!("`{found}`"));
+            let wanted = wanted.map_or_else(|| "nothing".to_owned(), |wanted| format!("`\"{wanted}\"`"));
             return Err(Broken::Object(format!("{found} at `{pointer}`, not {wanted}")));
         }
     }

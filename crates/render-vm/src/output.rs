@@ -142,9 +142,9 @@ pub fn diff(files: &Files, folder: &Path, out: &mut impl Write) -> io::Result<us
 fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if matches!(c, '\n' | '\t' | ' '..='~') {
-            out.push(c)
+            out.push(c);
         } else {
-            out.extend(c.escape_unicode())
+            out.extend(c.escape_unicode());
         }
         out
     })

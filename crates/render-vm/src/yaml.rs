@@ -179,8 +179,7 @@ text: "it's # no: \"comment\""
 
     #[test]
     fn what_parsers_read_differently_is_refused() {
-        for text in ["a: 1\na: 2", "a: &x 1\nb: *x", "a: {<<: {b: 1}}", "a: !x 1", "--- 1\n--- 2", "a: ["]
-        {
+        for text in ["a: 1\na: 2", "a: &x 1\nb: *x", "a: {<<: {b: 1}}", "a: !x 1", "--- 1\n--- 2", "a: ["] {
             assert!(parse::<Value>(text).is_err(), "{text:?}");
         }
         assert_eq!(parse::<Value>("a: no").unwrap(), json!({"a": "no"}));

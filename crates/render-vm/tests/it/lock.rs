@@ -1,0 +1,358 @@
+//! A value can never become structure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use render_vm::{Broken, Expected, Lock, OUTPUT, Template, Templates, document, parse, wanted};
+use serde_json::{Value, json};
+use vm::request::Request;
+
+use crate::{request, requests, site};
+
+/// How many random values each string field of each template takes; together they are many more than 100 000.
+/// `RENDER_VALUES=100000 cargo test --release -p render-vm random_values` gives each field that many.
+const VALUES: usize = 2500;
+
+/// One context for each template and each set of string fields that it is ever given: what is left out only repeats.
+fn contexts() -> Vec<(Template, Value)> {
+    let mut seen = BTreeSet::new();
+    let mut contexts = Vec::new();
+    let with_server = render_vm::Site { destination_server: Some("https://10.0.0.1".to_owned()), ..site() };
+    for (_, request) in requests() {
+        for site in [site(), with_server.clone()] {
+            for one in wanted(&request, &site).unwrap() {
+                let mut fields = Vec::new();
+                strings(&one.context, "", &mut |path, _| fields.push(path.to_owned()));
+                // lists count once, whatever their length
+                fields.dedup();
+                if seen.insert((format!("{:?}", one.template), fields)) {
+                    contexts.push((one.template, one.context));
+                }
+            }
+        }
+    }
+    contexts
+}
+
+/// Every string of a context, by its path with `[]` for an index.
+fn strings(value: &Value, path: &str, each: &mut dyn FnMut(&str, &str)) {
+    match value {
+        Value::String(text) => each(path, text),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, &format!("{path}[]"), each)),
+        Value::Object(map) => {
+            map.iter().for_each(|(key, value)| strings(value, &format!("{path}.{key}"), each))
+        }
+        _ => {}
+    }
+}
+
+/// The same context with other strings.
+fn with(context: &Value, next: &mut dyn FnMut() -> String) -> Value {
+    match context {
+        Value::String(_) => Value::from(next()),
+        Value::Array(items) => items.iter().map(|item| with(item, next)).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), with(value, next))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn expected(template: Template, context: &Value) -> Expected<'_> {
+    let text = |key: &str| if template == Template::Kustomization { None } else { context[key].as_str() };
+    Expected { name: text("name"), namespace: text("namespace") }
+}
+
+/// Text that has broken templates and parsers before.
+const HOSTILE: &[&str] = &[
+    "",
+    " ",
+    "\n",
+    "\r\n",
+    "\t",
+    "-",
+    "- x",
+    "---",
+    "...",
+    "a: b",
+    "a:",
+    ": ",
+    "#",
+    " # x",
+    "a #b",
+    "\"",
+    "'",
+    "\"\"",
+    "\\",
+    "\\\"",
+    "\"\nspec: {}\n\"",
+    "x\"\n  namespace: kube-system",
+    "x\n  namespace: kube-system",
+    "|",
+    ">",
+    "|-\n  x",
+    "&a",
+    "*a",
+    "!!str x",
+    "!x",
+    "%YAML 1.1",
+    "@",
+    "`",
+    "{",
+    "}",
+    "[",
+    "]",
+    "{}",
+    "[]",
+    "{a: b}",
+    "? a",
+    "<<",
+    "~",
+    "null",
+    "Null",
+    "true",
+    "no",
+    "On",
+    "y",
+    "0",
+    "0777",
+    "0x1F",
+    "0o17",
+    "1_000",
+    "1e3",
+    ".inf",
+    ".nan",
+    "12:30:45",
+    "2026-11-21",
+    "99999999999999999999999999999999",
+    "{{ x }}",
+    "{% raw %}",
+    "{# x #}",
+    "{{ 7*7 }}",
+    "{% endif %}",
+    "$(params.x)",
+    "$(HOME)",
+    "$$",
+    "${x}",
+    "`id`",
+    "\u{0}",
+    "\\u0000",
+    "\\0",
+    "\\x00",
+    "\\N",
+    "\u{7}",
+    "\u{1b}[31m",
+    "\u{7f}",
+    "\u{80}",
+    "\u{85}",
+    "\u{9f}",
+    "\u{a0}",
+    "\u{ad}",
+    "\u{2028}",
+    "\u{2029}",
+    "\u{202e}x",
+    "\u{200b}",
+    "\u{feff}",
+    "\u{feff}x",
+    "\u{fffd}",
+    "\u{fffe}",
+    "\u{ffff}",
+    "\u{d7ff}",
+    "\u{e000}",
+    "\u{10000}",
+    "\u{1f600}",
+    "\u{10ffff}",
+    "grün",
+    "e\u{301}",
+    "~~token-000001~~",
+    "x~~token-000001~~",
+    " lead",
+    "trail ",
+    "\u{3000}",
+    "a\u{85}b\u{2028}c\u{2029}d",
+];
+
+#[test]
+fn hostile_values_stay_values() {
+    let templates = Templates::new().unwrap();
+    let long = "ü\"\n: ".repeat(300);
+    for (template, context) in contexts() {
+        let lock = Lock::new(&templates, template, &context).unwrap();
+        for text in HOSTILE.iter().copied().chain([long.as_str()]) {
+            let changed = with(&context, &mut || text.to_owned());
+            let rendered = lock.render(&templates, &changed, &expected(template, &changed));
+            // an empty value may be taken for an absent one: then nothing is let out at all
+            if text.is_empty() {
+                assert!(
+                    !matches!(rendered, Err(Broken::Parse(_) | Broken::Altered(_))),
+                    "{template:?} {rendered:?}"
+                );
+                continue;
+            }
+            let rendered = rendered.unwrap_or_else(|error| panic!("{template:?} {text:?}: {error}"));
+            assert!(rendered.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)), "{rendered}");
+        }
+    }
+}
+
+/// Half hostile pieces, half any Unicode: one to three of them.
+fn value(random: &mut StdRng) -> String {
+    let mut text = String::new();
+    for _ in 0..random.random_range(1..=3) {
+        match random.random_range(0..9) {
+            0..4 => text.push(random.random()),
+            4..6 => text.extend((0..3).map(|_| char::from(random.random_range(b' '..=b'~')))),
+            6..8 => text.push_str(HOSTILE[random.random_range(1..HOSTILE.len())]),
+            _ => text.push(char::from(random.random::<u8>())),
+        }
+    }
+    text
+}
+
+#[test]
+fn random_values_stay_values() {
+    let templates = Templates::new().unwrap();
+    let many = std::env::var("RENDER_VALUES").map_or(VALUES, |text| text.parse().unwrap());
+    let mut random = StdRng::seed_from_u64(3);
+    let mut fields: BTreeMap<String, usize> = BTreeMap::new();
+    for (template, context) in contexts() {
+        let lock = Lock::new(&templates, template, &context).unwrap();
+        let mut own = Vec::new();
+        strings(&context, "", &mut |path, _| own.push(format!("{template:?} {path}")));
+        // as often as the field of this context needs that had the fewest so far
+        let rounds =
+            many - own.iter().map(|field| fields.get(field).map_or(0, |n| *n)).min().unwrap().min(many);
+        for _ in 0..rounds {
+            let changed = with(&context, &mut || value(&mut random));
+            lock.render(&templates, &changed, &expected(template, &changed))
+                .unwrap_or_else(|error| panic!("{template:?}: {error}\n{changed}"));
+        }
+        own.into_iter().for_each(|field| *fields.entry(field).or_default() += rounds);
+    }
+    assert!(fields.values().all(|count| *count >= many), "{fields:#?}");
+    // a template that places one value more has one field more
+    assert_eq!(fields.len(), 40, "{fields:#?}");
+    assert!(fields.values().sum::<usize>() >= 100_000, "{fields:#?}");
+}
+
+#[test]
+fn a_hundred_thousand_values_are_read_back() {
+    let mut random = StdRng::seed_from_u64(4);
+    for _ in 0..100 {
+        let written: Value = (0..1000).map(|_| value(&mut random)).collect();
+        assert_eq!(parse::<Value>(&document(&written)).unwrap(), written);
+    }
+}
+
+/// `request.yaml` holds the request, whatever its free texts say.
+#[test]
+fn a_request_is_read_back() {
+    let mut random = StdRng::seed_from_u64(5);
+    for _ in 0..1000 {
+        let mut request = request("http-user-data");
+        request.spec.customization.user_data = Some(value(&mut random));
+        request.metadata.requested_by = value(&mut random).parse().unwrap_or(request.metadata.requested_by);
+        request.metadata.ticket = value(&mut random).parse().ok();
+        request.metadata.reason = value(&mut random).parse().ok();
+        request.spec.customization.timezone = value(&mut random).parse().ok();
+        request.spec.customization.packages =
+            (0..3).filter_map(|_| value(&mut random).parse().ok()).collect();
+        let text = document(&serde_json::to_value(&request).unwrap());
+        assert_eq!(parse::<Request>(&text).unwrap(), request, "{text}");
+    }
+}
+
+/// What the lock says to a template for a namespace.
+fn namespace(source: &'static str, name: &str) -> String {
+    broken(Template::Namespace, source, &json!({ "name": name }))
+}
+
+fn broken(template: Template, source: &'static str, context: &Value) -> String {
+    let mut templates = Templates::new().unwrap();
+    if let Err(error) = templates.replace(template, source) {
+        return format!("does not compile: {error}");
+    }
+    let rendered = Lock::new(&templates, template, context)
+        .and_then(|lock| lock.render(&templates, context, &expected(template, context)));
+    rendered.unwrap_err().to_string()
+}
+
+/// Each of these is a mistake that somebody will make in a template one day.
+#[test]
+fn a_template_that_would_break_is_caught() {
+    const WHOLE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {{ name }}\n";
+    let object = |lines: &str| -> &'static str { Box::leak(format!("{WHOLE}{lines}").into_boxed_str()) };
+    for (source, caught) in [
+        // a name composed in the template
+        (
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: vm-{{ name }}\n",
+            "the value of `name` is missing",
+        ),
+        ("kind: |\n  {{ name }}\n", "the value of `name` is missing"),
+        ("kind: Namespace\n", "the value of `name` is missing"),
+        (object("  labels: \"{{ name }}\"\n"), "it does not parse: "),
+        (object("  labels: {{ name }}-x\n"), "it does not parse: "),
+        (object("  labels: x-{{ name }}\n"), "a value became structure at `metadata.labels`"),
+        (object("  {{ name }}: 1\n"), "a value became structure at `metadata`"),
+        (object("  name: again\n"), "it does not parse: "),
+        // a value decides what else is there
+        (object("{% if name == \"team-a\" %}spec: {}\n{% endif %}"), "a value became structure at ``"),
+        (object("  labels: {{ name[:1] }}\n"), "a value became structure at `metadata.labels`"),
+        (
+            object("  labels: {{ name if name != \"team-a\" else \"x\" }}\n"),
+            "a value was altered at `metadata.labels`",
+        ),
+        // another object, or in another place
+        (
+            object("  namespace: kube-system\n"),
+            "it has `\"kube-system\"` at `/metadata/namespace`, not nothing",
+        ),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {{ name }}\n",
+            "it has `\"Secret\"` at `/kind`, not `\"Namespace\"`",
+        ),
+        (
+            "apiVersion: v1\nkind: Namespace\nmetadata: {}\ndata: {{ name }}\n",
+            "it has nothing at `/metadata/name`, not `\"team-a\"`",
+        ),
+        (object("---\nkind: Secret\n"), "it does not parse: "),
+        // what the engine itself refuses
+        (object("  labels: {{ nothing }}\n"), "it does not render: undefined value"),
+        (
+            object("  labels: {{ {\"a\": 1} }}\n"),
+            "it does not render: invalid operation: a template may not print a value of kind map",
+        ),
+        (object("  labels: {{ name|safe }}\n"), "it does not render: unknown filter: filter safe is unknown"),
+        (
+            object("  labels: {{ 1.5 }}\n"),
+            "it does not render: invalid operation: a template may not print a value of kind number",
+        ),
+        (object("{% include \"/etc/passwd\" %}"), "it does not render: template not found"),
+    ] {
+        let said = namespace(source, "team-a");
+        assert!(said.starts_with(caught), "{source}\n{said}");
+    }
+}
+
+#[test]
+fn a_template_cannot_run_away() {
+    let many = json!({ "resources": vec!["x"; 2000] });
+    let long = json!({ "resources": ["x".repeat(OUTPUT)] });
+    let own = include_str!("../../templates/kustomization.yaml.j2");
+    let loops = "{% for a in resources %}{% for b in resources %}{% endfor %}{% endfor %}";
+    let calls = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
+    for (source, context, caught) in [
+        (loops, &many, "it does not render: engine ran out of fuel (in Kustomization:1)"),
+        (
+            calls,
+            &many,
+            "it does not render: invalid operation: recursion limit exceeded (in Kustomization:1)",
+        ),
+        (
+            own,
+            &long,
+            "it does not render: failed to write output: I/O error during rendering: longer than 262144 bytes",
+        ),
+    ] {
+        assert_eq!(broken(Template::Kustomization, source, context), caught);
+    }
+}

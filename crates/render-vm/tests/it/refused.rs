@@ -1,0 +1,78 @@
+//! What types allow and no machine can be made of: `validate-request` refuses it with a pointer, this step at least never
+//! renders it.
+
+use crate::{request, site};
+use render_vm::{Refused, Templates, render};
+use vm::request::{Disk, Network, NetworkKind, Request, Role};
+
+fn refusal(change: impl FnOnce(&mut Request)) -> String {
+    let mut request = request("data-source-everything");
+    change(&mut request);
+    match render(&Templates::new().unwrap(), &request, &site()) {
+        Err(Refused::Request(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn data(name: &str) -> Disk {
+    Disk {
+        name: name.parse().unwrap(),
+        role: Role::Data,
+        size: "1Gi".parse().unwrap(),
+        tier: None,
+        storage_class: None,
+    }
+}
+
+#[test]
+fn names_that_meet() {
+    assert_eq!(refusal(|r| r.spec.disks.push(data("data"))), "two disks would be called `data`");
+    assert_eq!(refusal(|r| r.spec.disks.push(data("root"))), "two disks would be called `root`");
+    assert_eq!(refusal(|r| r.spec.disks.push(data("cloud-init"))), "two disks would be called `cloud-init`");
+    // the first six digits of the hash of the request's own id, which whoever asks can choose
+    assert_eq!(
+        refusal(|r| r.spec.disks.push(data("root-d591c0"))),
+        "two files would be called `disk-root-d591c0.yaml`"
+    );
+    let network = Network { name: "main".parse().unwrap(), kind: NetworkKind::Pod };
+    assert_eq!(refusal(|r| r.spec.networks.push(network)), "two networks would be called `main`");
+}
+
+#[test]
+fn a_size_that_is_none() {
+    let why = "`/spec/compute` needs either `instanceType` or both `cpu` and `memory`";
+    assert_eq!(refusal(|r| r.spec.compute.instance_type = None), why);
+    assert_eq!(refusal(|r| r.spec.compute.cpu = Some(1)), why);
+    assert_eq!(
+        refusal(|r| {
+            r.spec.compute.instance_type = None;
+            r.spec.compute.cpu = Some(0);
+            r.spec.compute.memory = Some("1Gi".parse().unwrap());
+        }),
+        why
+    );
+}
+
+#[test]
+fn a_boot_disk_too_few_or_too_many() {
+    assert_eq!(
+        refusal(|r| r.spec.disks.retain(|disk| disk.role == Role::Data)),
+        "`/spec/disks` holds 0 disks of role `root`, but the image needs 1"
+    );
+    assert_eq!(
+        refusal(|r| r.spec.image = request("container-disk").spec.image),
+        "`/spec/disks` holds 1 disks of role `root`, but the image needs 0"
+    );
+}
+
+#[test]
+fn more_user_data_than_kubevirt_takes() {
+    let mut fits = request("http-user-data");
+    fits.spec.customization.user_data = Some(format!("#{}", "x".repeat(2047)));
+    assert!(render(&Templates::new().unwrap(), &fits, &site()).is_ok());
+    assert_eq!(
+        refusal(|r| r.spec.customization.user_data = Some(format!("#{}", "ü".repeat(1024)))),
+        "cloud-init user data is 2049 bytes, KubeVirt takes at most 2048 inline; `/spec/customization/userDataSecret` \
+         has no such limit"
+    );
+}

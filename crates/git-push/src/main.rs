@@ -1,2 +1,7 @@
-//! git-push
-fn main() {}
+//! `git-push`: wiring, nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    step::run(git_push::git_push)
+}

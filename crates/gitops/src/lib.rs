@@ -1,1 +1,35 @@
 //! The only user of git2: read the tip, change files with compare-and-swap, push, ancestry.
+//!
+//! Three promises, whatever the server, the network or other writers do:
+//!
+//! - what is reported as pushed is on the server: after anything but a clean acknowledgement the branch is read again, and
+//!   what it holds decides;
+//! - what has landed is found again: a change that is done already is recognised by its marker, with the commit that brought
+//!   it;
+//! - nothing unseen is overwritten: a file is changed only where the tip holds exactly what the change was made against.
+//!
+//! Everything here blocks; an async caller wraps it in `spawn_blocking`. libgit2's transport for local paths loses updates
+//! (it writes the ref without comparing), so an address is `https`, or `http` on the loopback address, and nothing else.
+
+mod address;
+mod args;
+mod change;
+mod credential;
+mod exchange;
+mod history;
+mod library;
+mod pace;
+mod proxy;
+mod push;
+mod remote;
+mod secret;
+mod tree;
+mod trouble;
+
+pub use address::Address;
+pub use args::RemoteArgs;
+pub use change::{Change, File, FilePath, Marker, Message};
+pub use push::Pushed;
+pub use remote::Remote;
+pub use secret::Secrets;
+pub use tree::{Edit, Plan};

@@ -1,0 +1,216 @@
+//! One fetch or one push: the only calls of libgit2 that reach a server.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use git2::{
+    AutotagOption, Cred, CredentialType, Error, ErrorClass, ErrorCode, FetchOptions, FetchPrune, Oid, ProxyOptions,
+    PushOptions, RemoteCallbacks, RemoteRedirect, Repository,
+};
+use secrecy::ExposeSecret as _;
+use step::Kind;
+
+use crate::address::Address;
+use crate::credential::Credential;
+use crate::library;
+use crate::secret::Secrets;
+use crate::trouble::{Class, Trouble};
+
+/// Where the fetched tip is kept, so that the next fetch says what is here already.
+const TRACKED: &str = "refs/remotes/origin/tip";
+/// Where the commit is while it is pushed.
+const OUTGOING: &str = "refs/heads/outgoing";
+/// A server that is silent for so long has lost us. A push may run the server's hooks meanwhile.
+const FETCH_SILENCE: Duration = Duration::from_secs(30);
+const PUSH_SILENCE: Duration = Duration::from_secs(60);
+/// What hooks say is kept up to so many bytes.
+const SAID: usize = 4096;
+
+/// How much of the history a fetch brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// This many commits.
+    Commits(i32),
+    /// Everything: libgit2's `GIT_FETCH_DEPTH_UNSHALLOW`.
+    Everything,
+}
+
+/// The server, and who we are to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) address: Address,
+    pub(crate) branch: String,
+    pub(crate) credential: Option<Credential>,
+    pub(crate) secrets: Secrets,
+    pub(crate) proxy: Option<String>,
+}
+
+/// How a push ended.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// The server acknowledged the update of the branch.
+    Acknowledged,
+    /// Anything else; `offered` says whether the commit had been offered to the server at all.
+    Not { trouble: Trouble, offered: bool },
+}
+
+/// What the callbacks of one exchange saw.
+#[derive(Default)]
+struct Seen {
+    /// How often credentials were asked for.
+    asked: Cell<u32>,
+    said: RefCell<Vec<u8>>,
+    /// The update was let through to the server.
+    offered: Cell<bool>,
+    /// The branch was not where the commit builds on.
+    moved: Cell<bool>,
+    /// The server's word on the branch: none, acknowledged, or why not.
+    status: RefCell<Option<Option<String>>>,
+}
+
+impl Link {
+    fn reference(&self) -> String {
+        format!("refs/heads/{}", self.branch)
+    }
+
+    /// Bring the branch's tip here, with so much of its history; `None` if the branch does not exist.
+    pub(crate) fn fetch(&self, repository: &Repository, depth: Depth, until: Instant) -> Result<Option<Oid>, Trouble> {
+        let seen = Seen::default();
+        let fetched = self.try_fetch(repository, depth, until, &seen);
+        fetched.map_err(|error| self.explain(&error, &seen))
+    }
+
+    fn try_fetch(
+        &self,
+        repository: &Repository,
+        depth: Depth,
+        until: Instant,
+        seen: &Seen,
+    ) -> Result<Option<Oid>, Error> {
+        let mut callbacks = self.callbacks(seen);
+        // a server that sends drop by drop is never silent
+        callbacks.transfer_progress(|_| Instant::now() < until);
+        let mut options = FetchOptions::new();
+        options
+            .remote_callbacks(callbacks)
+            .proxy_options(self.proxy_options())
+            .follow_redirects(RemoteRedirect::None)
+            .download_tags(AutotagOption::None)
+            .prune(FetchPrune::Off)
+            .update_fetchhead(false)
+            .depth(match depth {
+                Depth::Commits(depth) => depth,
+                Depth::Everything => i32::MAX,
+            });
+        let reference = self.reference();
+        let mut remote = repository.remote_anonymous(self.address.as_str())?;
+        let _turn = library::turn(FETCH_SILENCE, until.saturating_duration_since(Instant::now()))?;
+        remote.fetch(&[format!("+{reference}:{TRACKED}")], Some(&mut options), None)?;
+        let tip = remote.list()?.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid);
+        Ok(tip)
+    }
+
+    /// Offer `commit` to a branch that is at `expected`, or is not there at all.
+    pub(crate) fn push(&self, repository: &Repository, commit: Oid, expected: Option<Oid>, until: Instant) -> Sent {
+        let seen = Seen::default();
+        let pushed = self.try_push(repository, commit, expected, until, &seen);
+        let trouble = match (pushed, seen.status.take()) {
+            (Ok(()), Some(None)) => return Sent::Acknowledged,
+            // libgit2 says `Ok` for a rejected push as well
+            (_, Some(Some(status))) => Trouble::of_rejection(&status, &self.said(&seen), &self.secrets),
+            (Ok(()), None) => Trouble::new(Class::Passing, "the server did not say what became of the branch"),
+            (Err(_), _) if seen.moved.get() => Trouble::new(Class::Contention, "the branch has moved"),
+            // an acknowledgement in an answer that broke off is no clean one
+            (Err(error), _) => self.explain(&error, &seen),
+        };
+        Sent::Not { trouble, offered: seen.offered.get() }
+    }
+
+    fn try_push(
+        &self,
+        repository: &Repository,
+        commit: Oid,
+        expected: Option<Oid>,
+        until: Instant,
+        seen: &Seen,
+    ) -> Result<(), Error> {
+        let reference = self.reference();
+        let mut callbacks = self.callbacks(seen);
+        callbacks
+            .push_negotiation(|updates| {
+                let [update] = updates else { return Err(Error::from_str("expected one update")) };
+                // not only a fast-forward: exactly the tip that the files were compared with
+                if update.src() != expected.unwrap_or(Oid::ZERO_SHA1) {
+                    seen.moved.set(true);
+                    return Err(Error::from_str("the branch has moved"));
+                }
+                seen.offered.set(true);
+                Ok(())
+            })
+            .push_update_reference(|name, status| {
+                if name == self.reference() {
+                    seen.status.replace(Some(status.map(str::to_owned)));
+                }
+                Ok(())
+            });
+        let mut options = PushOptions::new();
+        options
+            .remote_callbacks(callbacks)
+            .proxy_options(self.proxy_options())
+            .follow_redirects(RemoteRedirect::None);
+        repository.reference(OUTGOING, commit, true, "to be pushed")?;
+        let mut remote = repository.remote_anonymous(self.address.as_str())?;
+        let _turn = library::turn(PUSH_SILENCE, until.saturating_duration_since(Instant::now()))?;
+        remote.push(&[format!("{OUTGOING}:{reference}")], Some(&mut options))
+    }
+
+    fn callbacks<'a>(&'a self, seen: &'a Seen) -> RemoteCallbacks<'a> {
+        let mut callbacks = RemoteCallbacks::new();
+        callbacks
+            .credentials(move |url, _, allowed| {
+                seen.asked.set(seen.asked.get() + 1);
+                let refuse = |why| Err(Error::new(ErrorCode::Auth, ErrorClass::Callback, why));
+                let Some(credential) = &self.credential else { return refuse("no credential") };
+                // asked again means refused; libgit2 would go on asking
+                if seen.asked.get() > 1 || !allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
+                    return refuse("credential refused");
+                }
+                if !url.parse::<Address>().is_ok_and(|url| url.same_server(&self.address)) {
+                    return refuse("asked for by another server");
+                }
+                Cred::userpass_plaintext(&credential.user, credential.password.expose_secret())
+            })
+            .sideband_progress(move |text| {
+                let mut said = seen.said.borrow_mut();
+                let room = SAID.saturating_sub(said.len()).min(text.len());
+                said.extend_from_slice(&text[..room]);
+                true
+            });
+        callbacks
+    }
+
+    fn proxy_options(&self) -> ProxyOptions<'_> {
+        let mut options = ProxyOptions::new();
+        if let Some(proxy) = &self.proxy {
+            options.url(proxy);
+        }
+        options
+    }
+
+    fn explain(&self, error: &Error, seen: &Seen) -> Trouble {
+        let permission = |words: &str| Trouble::new(Class::Lasting(Kind::Permission), words);
+        match (seen.asked.get(), &self.credential, error.code()) {
+            (1.., None, ErrorCode::Auth) => permission("it asks for a credential and none for it was given"),
+            (1.., Some(_), ErrorCode::Auth) => permission("it refuses the credential"),
+            _ => Trouble::of(error, &self.secrets),
+        }
+    }
+
+    /// What the server's hooks said, without lines that were progress: those end in a carriage return.
+    fn said(&self, seen: &Seen) -> String {
+        let said = seen.said.borrow();
+        let text = String::from_utf8_lossy(&said);
+        let lines = text.split_inclusive(['\n', '\r']).filter(|line| !line.ends_with('\r'));
+        self.secrets.redact(lines.collect::<String>().trim())
+    }
+}

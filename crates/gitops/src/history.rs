@@ -1,0 +1,79 @@
+//! Questions about the history, as far as it is here.
+//!
+//! A shallow fetch leaves commits whose parents are not here. Parents are read from the commit's own bytes, not through
+//! libgit2's commit type: that one hides the parents at a shallow boundary, and caches what it hid.
+
+use std::collections::{HashSet, VecDeque};
+
+use git2::{Error, ObjectType, Oid, Repository};
+
+/// The parents that a commit names, here or not.
+pub(crate) fn parents(repository: &Repository, commit: Oid) -> Result<Vec<Oid>, Error> {
+    let odb = repository.odb()?;
+    let object = odb.read(commit)?;
+    if object.kind() != ObjectType::Commit {
+        return Err(Error::from_str("not a commit"));
+    }
+    let header = object.data().split(|b| *b == b'\n').take_while(|line| !line.is_empty());
+    let names = header.filter_map(|line| line.strip_prefix(b"parent "));
+    names.map(|name| Oid::from_str(&String::from_utf8_lossy(name))).collect()
+}
+
+/// Whether a commit is here.
+pub(crate) fn is_here(repository: &Repository, commit: Oid) -> Result<bool, Error> {
+    Ok(repository.odb()?.exists(commit))
+}
+
+/// The first commit, going back from `tip`, for which `wanted` holds; `stop` and what is behind it is not looked at.
+/// `None` if there is none among the commits here and others are not here.
+pub(crate) fn find(
+    repository: &Repository,
+    tip: Oid,
+    stop: Option<Oid>,
+    wanted: impl Fn(Oid) -> Result<bool, Error>,
+) -> Result<Option<Option<Oid>>, Error> {
+    let (mut queue, mut known, mut missing) = (VecDeque::from([tip]), HashSet::from([tip]), false);
+    while let Some(commit) = queue.pop_front() {
+        if !is_here(repository, commit)? {
+            missing = true;
+            continue;
+        }
+        if wanted(commit)? {
+            return Ok(Some(Some(commit)));
+        }
+        if Some(commit) != stop {
+            queue.extend(parents(repository, commit)?.into_iter().filter(|p| known.insert(*p)));
+        }
+    }
+    Ok(if missing { None } else { Some(None) })
+}
+
+/// Whether `from` is `to` or comes after it; `None` if the commits here do not tell.
+pub(crate) fn holds(repository: &Repository, from: Oid, to: Oid, stop: Option<Oid>) -> Result<Option<bool>, Error> {
+    Ok(find(repository, from, stop, |commit| Ok(commit == to))?.map(|found| found.is_some()))
+}
+
+/// The commit since which, up to `tip`, `state` has held; `None` if the commits here do not tell.
+pub(crate) fn since(
+    repository: &Repository,
+    tip: Oid,
+    state: impl Fn(Oid) -> Result<bool, Error>,
+) -> Result<Option<Oid>, Error> {
+    let mut commit = tip;
+    loop {
+        let mut earlier = None;
+        for parent in parents(repository, commit)? {
+            if !is_here(repository, parent)? {
+                return Ok(None);
+            }
+            if state(parent)? {
+                earlier = Some(parent);
+                break;
+            }
+        }
+        match earlier {
+            Some(parent) => commit = parent,
+            None => return Ok(Some(commit)),
+        }
+    }
+}

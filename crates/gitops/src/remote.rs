@@ -1,0 +1,186 @@
+//! A repository on a server, and as much of it as is here.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use git2::{Error, Oid, Repository, RepositoryInitOptions};
+use step::{Context, Failure, Kind};
+use tempfile::TempDir;
+use vm::conditions::Relation;
+
+use crate::change::commit_id;
+use crate::exchange::{Depth, Link};
+use crate::pace::pause;
+use crate::trouble::{Class, Trouble};
+use crate::{history, tree};
+
+/// How much of the history is fetched, each where the one before did not tell. The last is everything.
+const DEPTHS: [i32; 3] = [1, 64, 1024];
+
+/// One branch of a repository on a server.
+///
+/// What is fetched is kept in a bare repository in a temporary folder (`TMPDIR`, else `/tmp`), so that a later fetch brings
+/// only what is new; there is no working tree, so nothing in the repository can lead outside of it.
+pub struct Remote {
+    pub(crate) link: Link,
+    pub(crate) repository: Repository,
+    /// The index in [`DEPTHS`] of what the last fetch brought; its length for everything.
+    depth: Cell<usize>,
+    _folder: TempDir,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("address", &self.link.address).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(link: Link) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("git-").tempdir().map_err(|error| {
+            Failure::new(Kind::Usage, format!("cannot make a temporary folder: {error}"))
+                .hint("`TMPDIR` has to name a folder that this step may write to")
+        })?;
+        let mut options = RepositoryInitOptions::new();
+        options.bare(true).external_template(false).no_reinit(true);
+        let repository = Repository::init_opts(folder.path(), &options)
+            // each request says so as well; this is the second wall
+            .and_then(|r| r.config()?.set_str("http.followRedirects", "false").map(|()| r))
+            .map_err(|error| local(&error))?;
+        Ok(Self { link, repository, depth: Cell::new(0), _folder: folder })
+    }
+
+    /// The branch.
+    pub fn branch(&self) -> &str {
+        &self.link.branch
+    }
+
+    /// The server, as messages name it.
+    pub fn host(&self) -> String {
+        self.link.address.host()
+    }
+
+    /// Fetch the tip, as often as needed until the deadline: its commit id, or `None` if the branch does not exist yet.
+    pub fn tip(&self, context: &Context) -> Result<Option<String>, Failure> {
+        self.patient_tip(context).map(|tip| tip.map(|id| id.to_string()))
+    }
+
+    pub(crate) fn patient_tip(&self, context: &Context) -> Result<Option<Oid>, Failure> {
+        let mut attempt = 0;
+        loop {
+            let trouble = match self.fetch(context.deadline()) {
+                Ok(tip) => return Ok(tip),
+                Err(trouble) => trouble,
+            };
+            let over = context.stopping() || context.left().is_zero();
+            if over || matches!(trouble.class, Class::Lasting(_)) {
+                return Err(self.cannot_read(&trouble));
+            }
+            tracing::info!("cannot read branch `{}` at `{}`: {}", self.branch(), self.host(), trouble.words);
+            pause(attempt, context);
+            attempt += 1;
+        }
+    }
+
+    /// A file at a commit that was fetched; `None` if there is no plain file at that path.
+    pub fn read(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let read = || -> Result<Option<Vec<u8>>, Error> {
+            let tree = tree::of(&self.repository, commit_id(commit))?;
+            let tree::At::Blob(id) = tree::at(&self.repository, tree.as_ref(), path)? else { return Ok(None) };
+            Ok(Some(self.repository.find_blob(id)?.content().to_owned()))
+        };
+        read().map_err(|error| local(&error))
+    }
+
+    /// How the commit `live` stands to the commit `ours` (both 40 hex digits), and whether what is at `path` (a folder or
+    /// a file) is the same in both.
+    ///
+    /// One pass of fetches, deeper each time until the history tells: a failure is for the caller to try again. A commit
+    /// that the branch does not lead to is [`Relation::Lacks`].
+    pub fn relation(&self, ours: &str, live: &str, path: &str, context: &Context) -> Result<Relation, Failure> {
+        let (Some(ours), Some(live)) = (commit_id(ours), commit_id(live)) else {
+            let why = "cannot compare commits: an id is not 40 hex digits in lower case";
+            return Err(Failure::new(Kind::Usage, why));
+        };
+        if ours == live {
+            return Ok(Relation::Contains);
+        }
+        let related = self.deepen(context.deadline(), DEPTHS.len(), |repository| {
+            if !history::is_here(repository, live)? || !history::is_here(repository, ours)? {
+                return Ok(None);
+            }
+            let after = history::holds(repository, live, ours, None)?;
+            if after == Some(true) {
+                let entry = |commit| tree::entry(&repository.find_commit(commit)?.tree()?, path);
+                let same = entry(ours)? == entry(live)?;
+                return Ok(Some(if same { Relation::Contains } else { Relation::Replaced }));
+            }
+            let before = history::holds(repository, ours, live, None)? == Some(true);
+            Ok((before || after == Some(false)).then_some(Relation::Lacks))
+        });
+        related.map(|r| r.unwrap_or(Relation::Lacks)).map_err(|trouble| self.cannot_read(&trouble))
+    }
+
+    /// One fetch of the tip, with as much history as was needed before.
+    pub(crate) fn fetch(&self, until: Instant) -> Result<Option<Oid>, Trouble> {
+        let depth = DEPTHS.get(self.depth.get()).map_or(Depth::Everything, |n| Depth::Commits(*n));
+        self.link.fetch(&self.repository, depth, until)
+    }
+
+    /// Ask the history; where it does not tell, fetch more of it and ask again, up to the depth of index `limit` in
+    /// [`DEPTHS`]. `None` if it does not tell even then.
+    pub(crate) fn deepen<T>(
+        &self,
+        until: Instant,
+        limit: usize,
+        mut ask: impl FnMut(&Repository) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Trouble> {
+        let mut asked = || ask(&self.repository).map_err(|e| Trouble::of(&e, &self.link.secrets));
+        if let Some(answer) = asked()? {
+            return Ok(Some(answer));
+        }
+        // the branch may have moved on since the last fetch, which is enough where all is here
+        let first = self.depth.get().max(1);
+        for depth in first..=limit.max(first) {
+            self.depth.set(depth);
+            self.fetch(until)?;
+            if let Some(answer) = asked()? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A failed fetch, as a failure of this step.
+    pub(crate) fn cannot_read(&self, trouble: &Trouble) -> Failure {
+        self.failure("read", trouble)
+    }
+
+    pub(crate) fn failure(&self, verb: &str, trouble: &Trouble) -> Failure {
+        let to = if verb == "push" { "push to" } else { verb };
+        let what = format!("cannot {to} branch `{}` at `{}`: {}", self.branch(), self.host(), trouble.words);
+        let kind = match trouble.class {
+            Class::Lasting(kind) => kind,
+            Class::Contention | Class::Passing | Class::Busy => Kind::Transient,
+        };
+        let failure = Failure::new(kind, what);
+        match kind {
+            Kind::Permission => failure.hint(
+                "the credential in the folder of `--basic-auth` must be for this host and may write; \
+                 a certificate authority of your own goes into the folder of `--ssl-ca-directory`",
+            ),
+            Kind::Usage => failure.hint("check `--url`"),
+            Kind::Refused => failure.hint("who runs the repository can say what its rules allow"),
+            _ => failure.hint("run it again"),
+        }
+    }
+}
+
+/// How long a last look at the branch may take once the time is up.
+pub(crate) const LAST_LOOK: Duration = Duration::from_secs(3);
+
+/// The local repository is ours alone: an error there is a full disk or a bug.
+pub(crate) fn local(error: &Error) -> Failure {
+    Failure::new(Kind::Internal, format!("the local copy of the repository fails: {}", error.message()))
+        .hint("`TMPDIR` has to name a folder with room for the branch's files")
+}

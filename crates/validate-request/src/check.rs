@@ -38,7 +38,9 @@ impl Checker {
     pub fn check(&self, bytes: &[u8], form: Form, policy: &Policy) -> Result<Verdict, Failure> {
         let document = match document::read(bytes, form) {
             Ok(document) => document,
-            Err(problem) => return Ok(Verdict { document: Value::Null, problems: vec![problem], request: None }),
+            Err(problem) => {
+                return Ok(Verdict { document: Value::Null, problems: vec![problem], request: None });
+            }
         };
         let problems = rules::request(&document, policy, self.request.problems(&document));
         if !problems.is_empty() {

@@ -26,7 +26,9 @@ pub(crate) async fn read(path: PathBuf) -> Result<Vec<u8>, Failure> {
         }
         Ok::<_, io::Error>(bytes)
     });
-    let read = read.await.map_err(|error| Failure::new(Kind::Internal, format!("reading `{shown}` broke off: {error}")))?;
+    let read = read
+        .await
+        .map_err(|error| Failure::new(Kind::Internal, format!("reading `{shown}` broke off: {error}")))?;
     read.map_err(|error| Failure::new(Kind::Usage, format!("cannot read `{shown}`: {error}")))
 }
 

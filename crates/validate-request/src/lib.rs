@@ -90,7 +90,8 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
         (None, Some(path)) => (files::read(path).await?, Form::Any),
         (given, _) => {
             let what = if given.is_some() { "two requests" } else { "no request" };
-            return Err(Failure::new(Kind::Usage, what).hint("give either `--request` or `--request-file`, and not empty"));
+            return Err(Failure::new(Kind::Usage, what)
+                .hint("give either `--request` or `--request-file`, and not empty"));
         }
     };
     let verdict = checker.check(&bytes, form, &policy)?;
@@ -107,7 +108,10 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
     }
     let (id, target) = (&request.metadata.request_id, &request.spec.target);
     let verb = request.spec.operation.word();
-    Ok(Done::new(format!("request `{id}` accepted: {verb} `{}/{}` on `{}`", target.namespace, target.name, target.cluster)))
+    Ok(Done::new(format!(
+        "request `{id}` accepted: {verb} `{}/{}` on `{}`",
+        target.namespace, target.name, target.cluster
+    )))
 }
 
 async fn site_policy(checker: &Checker, mut path: PathBuf) -> Result<Policy, Failure> {
@@ -122,15 +126,18 @@ async fn site_policy(checker: &Checker, mut path: PathBuf) -> Result<Policy, Fai
 
 /// What is known of the machine is a result also where the request is refused.
 fn publish(verdict: &Verdict, policy: &Policy, context: &Context) {
-    let label = |pointer: &str| -> Option<Label> { verdict.document.pointer(pointer)?.as_str()?.parse().ok() };
+    let label =
+        |pointer: &str| -> Option<Label> { verdict.document.pointer(pointer)?.as_str()?.parse().ok() };
     let given = verdict.document.pointer("/spec/target").is_some();
     let cluster = match verdict.document.pointer("/spec/target/cluster") {
         None if given => Some(policy.defaults.cluster.clone()),
         _ => label("/spec/target/cluster"),
     };
-    for (result, value) in
-        [(VM_NAME, label("/spec/target/name")), (NAMESPACE, label("/spec/target/namespace")), (CLUSTER, cluster)]
-    {
+    for (result, value) in [
+        (VM_NAME, label("/spec/target/name")),
+        (NAMESPACE, label("/spec/target/namespace")),
+        (CLUSTER, cluster),
+    ] {
         context.result(result, value.map(String::from).unwrap_or_default());
     }
     context.result(PROBLEMS, verdict.problems.len().to_string());

@@ -35,7 +35,8 @@ impl Schema {
     pub(crate) fn new(source: &'static Value) -> Result<Self, Failure> {
         let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
         let compiled = options.with_pattern_options(PatternOptions::regex()).build(source);
-        let compiled = compiled.map_err(|e| Failure::new(Kind::Internal, format!("the schema does not compile: {e}")))?;
+        let compiled = compiled
+            .map_err(|e| Failure::new(Kind::Internal, format!("the schema does not compile: {e}")))?;
         Ok(Self { source, compiled })
     }
 
@@ -56,7 +57,9 @@ impl Schema {
         let at = |code, message: String| Problem::new(pointer, code, message);
         let expected = self.keyword(error, "description").and_then(Value::as_str).unwrap_or("another value");
         vec![match error.kind() {
-            ValidationErrorKind::Required { property } => self.missing(error, property.as_str().unwrap_or_default()),
+            ValidationErrorKind::Required { property } => {
+                self.missing(error, property.as_str().unwrap_or_default())
+            }
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 return unexpected.iter().map(|field| self.unknown(error, field)).collect();
             }
@@ -64,17 +67,24 @@ impl Schema {
             ValidationErrorKind::Enum { .. } if !value.is_string() => return Vec::new(),
             ValidationErrorKind::Enum { options } => {
                 let text = value.as_str().unwrap_or_default();
-                let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let options = options.as_array().map(|options| strings(options)).unwrap_or_default();
                 let problem = at(Code::Enum, format!("expected {}, got {}", any_of(&options), echo(text)));
                 match nearest(text, options.iter().copied()).filter(|_| options.len() > 1) {
                     Some(near) => problem.hint(format!("did you mean `{near}`")),
                     None => problem,
                 }
             }
-            ValidationErrorKind::Type { kind } => wrong_type(pointer, kind, value),
-            ValidationErrorKind::Pattern { .. } => {
-                at(Code::Pattern, format!("expected {expected}, got {}", echo(value.as_str().unwrap_or_default())))
+            ValidationErrorKind::Type { kind } => {
+                let problem = wrong_type(pointer, kind, value);
+                match self.keyword(error, "enum").and_then(Value::as_array) {
+                    Some(options) => problem.hint(any_of(&strings(options))),
+                    None => problem,
+                }
             }
+            ValidationErrorKind::Pattern { .. } => at(
+                Code::Pattern,
+                format!("expected {expected}, got {}", echo(value.as_str().unwrap_or_default())),
+            ),
             ValidationErrorKind::MinLength { .. } => at(Code::Length, format!("empty, expected {expected}")),
             ValidationErrorKind::MaxLength { limit } => {
                 let length = value.as_str().map_or(0, |text| text.chars().count());
@@ -87,10 +97,15 @@ impl Schema {
             ValidationErrorKind::MaxItems { limit } => {
                 at(Code::Items, format!("{} items, at most {limit}", value.as_array().map_or(0, Vec::len)))
             }
-            ValidationErrorKind::UniqueItems => at(Code::Items, "an item is there twice".to_owned()).hint("keep one"),
-            ValidationErrorKind::MaxProperties { limit } => at(Code::Items, format!("more than {limit} fields")),
+            ValidationErrorKind::UniqueItems => {
+                at(Code::Items, "an item is there twice".to_owned()).hint("keep one")
+            }
+            ValidationErrorKind::MaxProperties { limit } => {
+                at(Code::Items, format!("more than {limit} fields"))
+            }
             ValidationErrorKind::PropertyNames { error } => {
-                let expected = self.keyword(error, "description").and_then(Value::as_str).unwrap_or("another name");
+                let expected =
+                    self.keyword(error, "description").and_then(Value::as_str).unwrap_or("another name");
                 let key = error.instance().as_str().unwrap_or_default();
                 Problem::new(member(pointer, key), Code::Pattern, format!("expected {expected}"))
             }
@@ -108,7 +123,8 @@ impl Schema {
     /// The fields of the object that an error is about.
     fn fields(&self, error: &ValidationError<'_>) -> Option<&'static serde_json::Map<String, Value>> {
         let path = error.schema_path().as_str();
-        let parent = path.split_once("/allOf/").map(|(parent, _)| parent).or(path.rsplit_once('/').map(|(p, _)| p))?;
+        let parent =
+            path.split_once("/allOf/").map(|(parent, _)| parent).or(path.rsplit_once('/').map(|(p, _)| p))?;
         self.source.pointer(&format!("{parent}/properties"))?.as_object()
     }
 
@@ -118,39 +134,46 @@ impl Schema {
         let what = description.split(['.', ':', ',', ';']).next().unwrap_or_default();
         let mut what = what.chars();
         let lower = what.next().map(|c| c.to_lowercase().to_string() + what.as_str()).unwrap_or_default();
-        let problem = Problem::new(
-            member(error.instance_path().as_str(), field),
-            Code::Required,
-            if lower.is_empty() { "missing".to_owned() } else { format!("missing: {lower}") },
-        );
+        let at = |message: String| {
+            Problem::new(member(error.instance_path().as_str(), field), Code::Required, message)
+        };
         match schema.and_then(|schema| schema["enum"].as_array()).map(Vec::as_slice) {
-            Some([Value::String(only)]) => problem.hint(format!("`{field}: {only}`")),
-            _ => problem,
+            Some([Value::String(only)]) => at(format!("missing: {lower}")).hint(format!("`{field}: {only}`")),
+            Some(options) => at(format!("missing: one of {}", any_of(&strings(options)))),
+            None => at(format!("missing: {lower}")),
         }
     }
 
     fn unknown(&self, error: &ValidationError<'_>, field: &str) -> Problem {
         let pointer = error.instance_path().as_str();
         let problem = Problem::new(member(pointer, field), Code::UnknownField, "unknown field");
-        let names: Vec<&str> = self.fields(error).into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> =
+            self.fields(error).into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let folded = field.to_lowercase().replace(['_', '-'], "");
         let ours = ELSEWHERE.iter().find(|(theirs, _)| *theirs == folded).map(|(_, ours)| *ours);
-        if let Some(near) = ours.filter(|ours| names.contains(ours)).or_else(|| nearest(field, names.iter().copied())) {
+        if let Some(near) =
+            ours.filter(|ours| names.contains(ours)).or_else(|| nearest(field, names.iter().copied()))
+        {
             return problem.hint(format!("did you mean `{near}`"));
         }
         let mut places = Vec::new();
         places_of(self.source, ours.unwrap_or(field), "", &mut places);
         match places.as_slice() {
             [place] => problem.hint(format!("it belongs to `{place}`")),
-            _ => problem.hint(format!("known here: {}", names.iter().take(8).copied().collect::<Vec<_>>().join(", "))),
+            _ => problem.hint(format!(
+                "known here: {}",
+                names.iter().take(8).copied().collect::<Vec<_>>().join(", ")
+            )),
         }
     }
 
     /// A field of `image` beside a `source` that has no use for it.
     fn not_with(&self, pointer: &str, document: &Value) -> Problem {
         let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
-        let source = document.pointer(&format!("{parent}/source")).and_then(Value::as_str).unwrap_or_default();
-        Problem::new(pointer, Code::Exclusive, format!("`{field}` does not go with `source: {source}`")).hint("remove it")
+        let source =
+            document.pointer(&format!("{parent}/source")).and_then(Value::as_str).unwrap_or_default();
+        Problem::new(pointer, Code::Exclusive, format!("`{field}` does not go with `source: {source}`"))
+            .hint("remove it")
     }
 }
 
@@ -170,8 +193,13 @@ fn wrong_type(pointer: &str, kind: &TypeKind, value: &Value) -> Problem {
     let problem = Problem::new(pointer, Code::Type, format!("expected {expected}, found {found}"));
     match (expected, value) {
         ("a string", Value::Number(_) | Value::Bool(_)) => problem.hint("quote it"),
-        ("a number" | "true or false", Value::String(_)) => problem.hint("write it without quotes"),
-        (_, Value::Null) => problem.hint("fill it, or leave it out"),
+        ("a number", Value::String(text)) if text.parse::<i64>().is_ok() => {
+            problem.hint("write it without quotes")
+        }
+        ("true or false", Value::String(text)) if text.parse::<bool>().is_ok() => {
+            problem.hint("write it without quotes")
+        }
+        (_, Value::Null) => problem.hint("fill it, or leave it out if it is optional"),
         _ => problem,
     }
 }
@@ -184,6 +212,10 @@ fn article(kind: &str) -> &'static str {
         "array" => "a list",
         _ => "a mapping",
     }
+}
+
+fn strings(options: &[Value]) -> Vec<&str> {
+    options.iter().filter_map(Value::as_str).collect()
 }
 
 fn any_of(options: &[&str]) -> String {

@@ -36,20 +36,24 @@ pub fn read(bytes: &[u8], form: Form) -> Result<Value, Problem> {
 fn text(bytes: &[u8]) -> Result<&str, Problem> {
     if bytes.len() > MAX_BYTES {
         let message = format!("more than {MAX_BYTES} bytes");
-        return Err(Problem::new("", Code::Size, message).hint("keep data out of the request and refer to it"));
+        return Err(
+            Problem::new("", Code::Size, message).hint("keep data out of the request and refer to it")
+        );
     }
     let text = str::from_utf8(bytes).map_err(|error| {
         Problem::new("", Code::Encoding, format!("not UTF-8 at byte {}", error.valid_up_to() + 1))
     })?;
     if text.starts_with('\u{feff}') {
-        return Err(Problem::new("", Code::Encoding, "starts with a byte order mark").hint("save it as UTF-8 without BOM"));
+        return Err(Problem::new("", Code::Encoding, "starts with a byte order mark")
+            .hint("save it as UTF-8 without BOM"));
     }
     if text.trim().is_empty() {
         return Err(Problem::new("", Code::Size, "empty").hint("a `VMRequest` in YAML or JSON is expected"));
     }
     for (line, text) in text.split('\n').enumerate() {
         if let Some((column, c)) = text.chars().enumerate().find(|(_, c)| refused(*c)) {
-            let message = format!("{}: character U+{:04X} is not read", place(line + 1, column + 1), u32::from(c));
+            let message =
+                format!("{}: character U+{:04X} is not read", place(line + 1, column + 1), u32::from(c));
             return Err(Problem::new("", Code::Character, message).hint("remove it"));
         }
     }
@@ -91,7 +95,7 @@ impl Budget {
 /// A string after its escapes were read.
 fn string(pointer: &str, text: &str) -> Result<(), Problem> {
     text.chars().find(|c| refused(*c)).map_or(Ok(()), |c| {
-        let message = format!("character U+{:04X} is not read, escaped neither", u32::from(c));
+        let message = format!("character U+{:04X} is not read, raw or escaped", u32::from(c));
         Err(Problem::new(pointer, Code::Character, message).hint("remove it"))
     })
 }
@@ -102,8 +106,12 @@ fn duplicate(pointer: &str, line: usize, column: usize) -> Problem {
 }
 
 fn number(pointer: &str, line: usize, column: usize) -> Problem {
-    Problem::new(pointer, Code::Number, format!("{}: not a whole number of at most 64 bits", place(line, column)))
-        .hint("quote it if it is text")
+    Problem::new(
+        pointer,
+        Code::Number,
+        format!("{}: not a whole number of at most 64 bits", place(line, column)),
+    )
+    .hint("quote it if it is text")
 }
 
 #[cfg(test)]

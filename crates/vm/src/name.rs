@@ -140,14 +140,14 @@ checked! {
     /// The registry is a name with a dot or a port: what has neither, the kubelet looks up on a registry of its own choice.
     ImageReference,
     is_image_reference,
-    "an image such as `quay.io/containerdisks/fedora:42`: with registry, lower case, a tag or @sha256 digest, no scheme"
+    "an image such as `quay.io/containerdisks/fedora:42`, with registry, and tag or @sha256 digest"
 }
 
 checked! {
     /// An absolute http(s) address without user information, fragment or white space.
     HttpUrl,
     is_http_url,
-    "an address such as `https://images.example/disk.qcow2`, without user, password or fragment, at most 2000 characters"
+    "an address such as `https://images.example/disk.qcow2`, without user, password or fragment"
 }
 
 pub(crate) fn is_label(text: &str) -> bool {
@@ -207,11 +207,15 @@ fn is_image_reference(text: &str) -> bool {
     let host_fits = parts.next().is_some_and(|host| {
         let named = host.contains(['.', ':']);
         let (host, port) = host.split_once(':').map_or((host, "1"), |(host, port)| (host, port));
-        named && is_subdomain(host) && (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit())
+        named
+            && is_subdomain(host)
+            && (1..=5).contains(&port.len())
+            && port.bytes().all(|b| b.is_ascii_digit())
     });
     let part_fits = |part: &str| {
         let end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        part.starts_with(end) && part.ends_with(end)
+        part.starts_with(end)
+            && part.ends_with(end)
             && part.chars().all(|c| end(c) || matches!(c, '.' | '_' | '-'))
     };
     let rest: Vec<&str> = parts.collect();
@@ -233,5 +237,22 @@ fn is_http_url(text: &str) -> bool {
         && is_subdomain(name)
         && (1..=5).contains(&port.len())
         && port.bytes().all(|b| b.is_ascii_digit())
-        && rest.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'^' | b'#' | b'@' | b'$'))
+        && rest.bytes().all(|b| {
+            b.is_ascii_graphic()
+                && !matches!(
+                    b,
+                    b'"' | b'\''
+                        | b'\\'
+                        | b'<'
+                        | b'>'
+                        | b'`'
+                        | b'{'
+                        | b'}'
+                        | b'|'
+                        | b'^'
+                        | b'#'
+                        | b'@'
+                        | b'$'
+                )
+        })
 }

@@ -218,7 +218,9 @@ impl TryFrom<String> for NamePattern {
         compile(&text)
             .and_then(|_| compile(&format!(r"\A(?:{text})\z")))
             .map(|whole| Self { text, whole })
-            .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+            .map_err(|error| {
+                error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            })
     }
 }
 
@@ -269,10 +271,9 @@ impl Policy {
 
     /// Whether the list of addresses names this one.
     pub fn lists_url(&self, url: &str) -> bool {
-        self.images
-            .url_prefixes
-            .iter()
-            .any(|listed| if listed.ends_with('/') { url.starts_with(listed.as_str()) } else { url == listed })
+        self.images.url_prefixes.iter().any(|listed| {
+            if listed.ends_with('/') { url.starts_with(listed.as_str()) } else { url == listed }
+        })
     }
 }
 

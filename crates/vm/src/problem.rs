@@ -199,12 +199,17 @@ impl fmt::Display for Problem {
 
 /// The pointer of a member: `/`, with `~` and `/` of the key escaped (RFC 6901), and anything that does not print too.
 pub fn member(parent: &str, key: &str) -> String {
-    format!("{parent}/{}", printable(key).replace('~', "~0").replace('/', "~1"))
+    format!("{parent}/{}", printable(key, |_| true).replace('~', "~0").replace('/', "~1"))
 }
 
-/// A value of a stranger in backticks, on one line, at most 40 characters; not at all if it looks like a secret.
+/// A value of a stranger in backticks, in ASCII so that `е` is not taken for `e`, at most 40 characters; not at all if it
+/// looks like a secret.
 pub fn echo(text: &str) -> String {
-    if crate::rules::looks_secret(text) { "a value that is not shown".to_owned() } else { format!("`{}`", printable(text)) }
+    if crate::rules::looks_secret(text) {
+        "a value that is not shown".to_owned()
+    } else {
+        format!("`{}`", printable(text, char::is_ascii))
+    }
 }
 
 /// The candidate that somebody who wrote `text` most likely meant.
@@ -218,7 +223,7 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates.into_iter().map(|c| (distance(&c), c)).filter(|(d, _)| *d <= far).min().map(|(_, c)| c)
 }
 
-fn printable(text: &str) -> String {
+fn printable(text: &str, shown: fn(&char) -> bool) -> String {
     let mut out = String::new();
     for (at, c) in text.chars().enumerate() {
         if at == ECHO {
@@ -229,7 +234,7 @@ fn printable(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if is_unprintable(c) => {
+            c if is_unprintable(c) || !shown(&c) => {
                 // writing to a String cannot fail
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
@@ -253,8 +258,12 @@ mod tests {
 
     #[test]
     fn a_line_says_where_which_what_and_the_way_out() {
-        let problem = Problem::new("/spec/powr", Code::UnknownField, "unknown field").hint("did you mean `power`");
-        assert_eq!(problem.to_string(), "/spec/powr: E_UNKNOWN_FIELD: unknown field; hint: did you mean `power`");
+        let problem =
+            Problem::new("/spec/powr", Code::UnknownField, "unknown field").hint("did you mean `power`");
+        assert_eq!(
+            problem.to_string(),
+            "/spec/powr: E_UNKNOWN_FIELD: unknown field; hint: did you mean `power`"
+        );
         assert_eq!(Problem::new("", Code::Size, "empty").to_string(), "document: E_SIZE: empty");
         let long = Problem::new("/a", Code::Type, "ü".repeat(300)).to_string();
         assert!(long.len() <= 200 && long.ends_with('…'), "{long}");
@@ -265,12 +274,16 @@ mod tests {
         let mut problems =
             ["/a/10", "/a/2", "", "/a", "/b"].map(|p| Problem::new(p, Code::Type, "x")).to_vec();
         problems.sort_by(Problem::order);
-        assert_eq!(problems.iter().map(|p| p.pointer.as_str()).collect::<Vec<_>>(), ["", "/a", "/a/2", "/a/10", "/b"]);
+        assert_eq!(
+            problems.iter().map(|p| p.pointer.as_str()).collect::<Vec<_>>(),
+            ["", "/a", "/a/2", "/a/10", "/b"]
+        );
     }
 
     #[test]
     fn what_is_echoed_prints_and_is_short() {
         assert_eq!(member("/a", "b/c~d\u{1b}"), "/a/b~1c~0d\\u{1b}");
+        assert_eq!(echo("wеb"), "`w\\u{435}b`");
         assert_eq!(echo("two\nlines"), "`two\\nlines`");
         assert_eq!(echo(&"x".repeat(41)), format!("`{}…`", "x".repeat(40)));
         assert_eq!(echo("password: hunter2"), "a value that is not shown");

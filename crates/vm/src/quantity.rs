@@ -17,7 +17,8 @@ pub struct Quantity {
 
 impl Quantity {
     /// The rule, for people.
-    pub const RULE: &'static str = "a whole number and a unit, such as `512Mi`, `8Gi` or `2Ti`, at most 1024Ti";
+    pub const RULE: &'static str =
+        "a whole number and a unit, such as `512Mi`, `8Gi` or `2Ti`, at most 1024Ti";
     const MAX: u64 = 1024 << 20;
 
     /// The amount in MiB (2²⁰ bytes).
@@ -84,7 +85,22 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for text in ["", "Gi", "0Gi", "01Gi", "1.5Gi", "-1Gi", "1G", "1", "1Ki", "1 Gi", "1Gi ", "1025Ti", "99999999999999999999Ti", "1e3Mi"] {
+        for text in [
+            "",
+            "Gi",
+            "0Gi",
+            "01Gi",
+            "1.5Gi",
+            "-1Gi",
+            "1G",
+            "1",
+            "1Ki",
+            "1 Gi",
+            "1Gi ",
+            "1025Ti",
+            "99999999999999999999Ti",
+            "1e3Mi",
+        ] {
             assert!(text.parse::<Quantity>().is_err(), "{text:?}");
         }
     }

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{HttpUrl, ImageReference, Label, Line, Package, PublicKey, RequestId, Subdomain, TimeZone, User};
+use crate::name::{
+    HttpUrl, ImageReference, Label, Line, Package, PublicKey, RequestId, Subdomain, TimeZone, User,
+};
 use crate::quantity::Quantity;
 
 /// The one `apiVersion`.

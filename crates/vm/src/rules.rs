@@ -52,7 +52,9 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// The value there, if it is there and right.
     fn get(&self, pointer: &str) -> Option<&'a Value> {
-        let above = |p: &Problem| pointer == p.pointer || pointer.strip_prefix(&p.pointer).is_some_and(|r| r.starts_with('/'));
+        let above = |p: &Problem| {
+            pointer == p.pointer || pointer.strip_prefix(&p.pointer).is_some_and(|r| r.starts_with('/'))
+        };
         // a field that is missing or unknown says nothing about its neighbours; those above are of the wrong type
         if self.schema.iter().any(above) { None } else { self.request.pointer(pointer) }
     }
@@ -80,6 +82,12 @@ impl<'a> Facts<'a> {
     fn whole(&self, pointer: &str) -> bool {
         let below = |p: &Problem| p.pointer.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/'));
         self.get(pointer).is_some() && !self.schema.iter().any(below)
+    }
+
+    /// Whether the mapping there has a field that is not known.
+    fn has_unknown(&self, pointer: &str) -> bool {
+        let inside = |p: &Problem| p.pointer.rsplit_once('/').is_some_and(|(parent, _)| parent == pointer);
+        self.schema.iter().any(|p| p.code == Code::UnknownField && inside(p))
     }
 
     /// Whether it is there at all, right or wrong.

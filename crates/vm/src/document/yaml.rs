@@ -48,17 +48,27 @@ impl<'a> Reader<'a> {
             Some(Err(error)) => {
                 let mark = error.marker();
                 if *error.kind() == ErrorKind::RecursionLimitExceeded {
-                    return Err(Problem::new("", Code::Depth, format!("nested deeper than {}", super::MAX_DEPTH)));
+                    return Err(Problem::new(
+                        "",
+                        Code::Depth,
+                        format!("nested deeper than {}", super::MAX_DEPTH),
+                    ));
                 }
                 // the parser's words may hold a piece of the text
-                let what: String = error.info().chars().filter(|c| !super::refused(*c) && *c != '\n').take(100).collect();
+                let what: String =
+                    error.info().chars().filter(|c| !super::refused(*c) && *c != '\n').take(100).collect();
                 Err(Problem::new("", Code::Yaml, format!("{}: {what}", place(mark.line(), mark.col() + 1))))
             }
             None => Err(Problem::new("", Code::Yaml, "ends too early")),
         }
     }
 
-    fn node(&mut self, (event, span): (Event<'a>, Span), pointer: &str, depth: usize) -> Result<Value, Problem> {
+    fn node(
+        &mut self,
+        (event, span): (Event<'a>, Span),
+        pointer: &str,
+        depth: usize,
+    ) -> Result<Value, Problem> {
         self.budget.node(pointer, depth)?;
         no_features(&event, &span, pointer)?;
         match event {
@@ -161,7 +171,8 @@ fn plain(text: &str, pointer: &str, span: &Span) -> Result<Value, Problem> {
 
 fn is_decimal(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    digits == "0" || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
+    digits == "0"
+        || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// What either version takes for something else than text, and not both for the same: yaml.org/type (bool, int, float,
@@ -176,7 +187,9 @@ fn is_ambiguous(text: &str) -> bool {
             || ["0x", "0o", "0b", "0X", "0O", "0B"].iter().any(|p| unsigned.starts_with(p))
                 && unsigned.get(2..).is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_')));
     let special = matches!(unsigned.to_lowercase().as_str(), ".inf" | ".nan");
-    let dotted = unsigned.starts_with('.') && unsigned.len() > 1 && all(|b| b.is_ascii_digit() || matches!(b, b'_' | b'.'));
+    let dotted = unsigned.starts_with('.')
+        && unsigned.len() > 1
+        && all(|b| b.is_ascii_digit() || matches!(b, b'_' | b'.'));
     WORDS.contains(&text.to_lowercase().as_str())
         || special
         || is_date(text)

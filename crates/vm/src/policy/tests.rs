@@ -9,9 +9,14 @@ fn policy(spec: serde_json::Value) -> Policy {
 #[test]
 fn without_a_policy_the_platform_is_out_of_bounds() {
     let none = Policy::default();
-    for (namespace, allowed) in
-        [("team", true), ("default", true), ("kube-system", false), ("openshift", false), ("openshift-cnv", false), ("argocd", false)]
-    {
+    for (namespace, allowed) in [
+        ("team", true),
+        ("default", true),
+        ("kube-system", false),
+        ("openshift", false),
+        ("openshift-cnv", false),
+        ("argocd", false),
+    ] {
         assert_eq!(none.allows_namespace(namespace), allowed, "{namespace}");
     }
     assert!(none.allow.cpu_and_memory && !none.allow.user_data && !none.allow.user_data_secret);
@@ -31,7 +36,9 @@ fn a_name_or_its_beginning() {
 
 #[test]
 fn an_image_is_where_the_list_says() {
-    let policy = policy(json!({"images": {"registries": ["quay.io/containerdisks", "registry.corp", "other.corp:5000", "quay.io/a/b"]}}));
+    let policy = policy(
+        json!({"images": {"registries": ["quay.io/containerdisks", "registry.corp", "other.corp:5000", "quay.io/a/b"]}}),
+    );
     for (reference, listed) in [
         ("quay.io/containerdisks/fedora:42", true),
         ("quay.io/containerdisks-evil/fedora:42", false),
@@ -51,7 +58,8 @@ fn an_image_is_where_the_list_says() {
 
 #[test]
 fn an_address_begins_as_the_list_says() {
-    let policy = policy(json!({"images": {"urlPrefixes": ["https://a.corp/disks/", "http://b.corp:80/x.img"]}}));
+    let policy =
+        policy(json!({"images": {"urlPrefixes": ["https://a.corp/disks/", "http://b.corp:80/x.img"]}}));
     for (url, listed) in [
         ("https://a.corp/disks/x", true),
         ("https://a.corp/disks", false),

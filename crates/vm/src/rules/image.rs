@@ -16,7 +16,8 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
             found.push(Problem::new(pointer, Code::Pattern, "the host's name is longer than 253 characters"));
         } else if let Some(part) = twofold(url) {
             let message = format!("`{part}` in the path: servers disagree about which file that is");
-            found.push(Problem::new(pointer, Code::Url, message).hint("give the path as it is on the server"));
+            found
+                .push(Problem::new(pointer, Code::Url, message).hint("give the path as it is on the server"));
         }
     }
 }
@@ -54,7 +55,8 @@ pub(super) fn inside(host: &str) -> Option<&'static str> {
     if last == "localhost" {
         return Some("the cluster's own node");
     }
-    if labels.len() == 1 || labels.contains(&"svc") || name.ends_with(".cluster.local") || last == "internal" {
+    if labels.len() == 1 || labels.contains(&"svc") || name.ends_with(".cluster.local") || last == "internal"
+    {
         return Some("a service inside of the cluster");
     }
     None

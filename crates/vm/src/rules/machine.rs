@@ -21,7 +21,8 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
 fn compute(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     let field = |name: &str| format!("/spec/compute/{name}");
     let has = |name: &str| facts.has(&field(name));
-    if facts.get("/spec/compute").is_none() {
+    // an unknown field is most likely the one that is missing, misspelt
+    if facts.get("/spec/compute").is_none() || facts.has_unknown("/spec/compute") {
         return;
     }
     if has("instanceType") {
@@ -35,10 +36,13 @@ fn compute(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     }
     match (has("cpu"), has("memory")) {
         (false, false) => found.push(
-            Problem::new("/spec/compute", Code::Compute, "no size").hint("give `instanceType`, or `cpu` and `memory`"),
+            Problem::new("/spec/compute", Code::Compute, "no size")
+                .hint("give `instanceType`, or `cpu` and `memory`"),
         ),
-        (true, false) => found.push(Problem::new(field("memory"), Code::Compute, "missing beside `cpu`").hint("such as `4Gi`")),
-        (false, true) => found.push(Problem::new(field("cpu"), Code::Compute, "missing beside `memory`").hint("such as `2`")),
+        (true, false) => found
+            .push(Problem::new(field("memory"), Code::Compute, "missing beside `cpu`").hint("such as `4Gi`")),
+        (false, true) => found
+            .push(Problem::new(field("cpu"), Code::Compute, "missing beside `memory`").hint("such as `2`")),
         (true, true) => {}
     }
 }
@@ -59,15 +63,20 @@ fn root_disk(facts: &Facts<'_>) -> Option<Problem> {
     match (needed, first, second) {
         (true, None, _) => {
             // `name: root` without a role is told at the name
-            let named = disks.iter().any(|(pointer, _)| facts.text(&format!("{pointer}/name")) == Some("root"));
+            let named =
+                disks.iter().any(|(pointer, _)| facts.text(&format!("{pointer}/name")) == Some("root"));
             let message = format!("image source `{source}` is copied to a boot disk, and there is none");
             let hint = "add `{name: root, role: root, size: 20Gi}`";
             (!named).then(|| Problem::new("/spec/disks", Code::RootDisk, message).hint(hint))
         }
-        (true, _, Some(role)) => Some(Problem::new(role, Code::RootDisk, "a second boot disk").hint("make it `role: data`")),
+        (true, _, Some(role)) => {
+            Some(Problem::new(role, Code::RootDisk, "a second boot disk").hint("make it `role: data`"))
+        }
         (false, Some(role), _) => {
             let message = format!("image source `{source}` is the boot disk itself");
-            Some(Problem::new(role, Code::RootDisk, message).hint("remove this disk, or make it `role: data`"))
+            Some(
+                Problem::new(role, Code::RootDisk, message).hint("remove this disk, or make it `role: data`"),
+            )
         }
         _ => None,
     }
@@ -78,7 +87,8 @@ fn pod_network(facts: &Facts<'_>) -> Option<Problem> {
         return None;
     }
     let networks = facts.items("/spec/networks");
-    let mut pods = networks.iter().filter(|(_, network)| network.get("type").is_none_or(|kind| kind == "pod"));
+    let mut pods =
+        networks.iter().filter(|(_, network)| network.get("type").is_none_or(|kind| kind == "pod"));
     match (pods.next(), pods.next()) {
         (None, _) => Some(
             Problem::new("/spec/networks", Code::Network, "no interface on the pod network")

@@ -46,7 +46,10 @@ fn machine<'a>(facts: &Facts<'a>, found: &mut Vec<Problem>) -> Option<&'a str> {
     let over = (name.len() + ROOT_SUFFIX).checked_sub(LABEL).filter(|over| *over > 0);
     match over {
         Some(over) => {
-            let message = format!("`<name>-{ROOT}-<6 digits>`, its boot disk, is {} too long for {LABEL}", characters(over));
+            let message = format!(
+                "`<name>-{ROOT}-<6 digits>`, its boot disk, is {} too long for {LABEL}",
+                characters(over)
+            );
             let hint = format!("at most {} characters", LABEL - ROOT_SUFFIX);
             found.push(Problem::new(pointer, Code::NameTooLong, message).hint(hint));
             None
@@ -68,9 +71,16 @@ fn disk(facts: &Facts<'_>, pointer: &str, machine: Option<&str>, name: &str) -> 
         None if facts.has(&role) => return None,
         None => false,
     };
-    let problem = |message: String, hint: &str| Some(Problem::new(pointer, Code::ReservedName, message).hint(hint));
+    let problem =
+        |message: String, hint: &str| Some(Problem::new(pointer, Code::ReservedName, message).hint(hint));
     if is_root {
-        return if name == ROOT { None } else { problem(format!("the boot disk is called `{ROOT}`"), "name it so") };
+        let roots = facts.items("/spec/disks").iter().filter(|(_, disk)| disk["role"] == ROOT).count();
+        // of several boot disks all but one have to go, whatever they are called
+        return if name == ROOT || roots > 1 {
+            None
+        } else {
+            problem(format!("the boot disk is called `{ROOT}`"), "name it so")
+        };
     }
     if name == ROOT {
         return problem(format!("`{ROOT}` is the boot disk"), "give it `role: root`, or another name");
@@ -79,7 +89,8 @@ fn disk(facts: &Facts<'_>, pointer: &str, machine: Option<&str>, name: &str) -> 
         return problem(format!("{} is made for the machine itself", echo(name)), "give it another name");
     }
     let over = (machine?.len() + 1 + name.len()).checked_sub(LABEL).filter(|over| *over > 0)?;
-    let message = format!("`<machine>-{}`, its volume, is {} too long for {LABEL}", short(name), characters(over));
+    let message =
+        format!("`<machine>-{}`, its volume, is {} too long for {LABEL}", short(name), characters(over));
     Some(Problem::new(pointer, Code::NameTooLong, message).hint("shorten the machine's name or the disk's"))
 }
 

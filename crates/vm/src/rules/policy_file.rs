@@ -39,7 +39,8 @@ fn defaults(file: &PolicyFile) -> Vec<Problem> {
         let message = format!("`{}` is not among `clusters`", policy.defaults.cluster);
         found.push(Problem::new("/spec/defaults/cluster", Code::PolicyCluster, message));
     }
-    if let Some(tier) = policy.defaults.tier.as_ref().filter(|tier| !policy.storage_tiers.contains_key(tier)) {
+    if let Some(tier) = policy.defaults.tier.as_ref().filter(|tier| !policy.storage_tiers.contains_key(tier))
+    {
         let message = format!("`{tier}` is not among `storageTiers`");
         found.push(Problem::new("/spec/defaults/tier", Code::PolicyStorage, message));
     }

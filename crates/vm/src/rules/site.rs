@@ -21,10 +21,13 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     found.extend(reference(facts, policy));
     found.extend(url(facts, policy));
     found.extend(data_source(facts, policy));
-    for (field, allowed) in [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)] {
+    for (field, allowed) in
+        [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
+    {
         let pointer = format!("/spec/customization/{field}");
         if !allowed && facts.get(&pointer).is_some() {
-            let problem = Problem::new(pointer, Code::PolicyUserData, format!("the policy does not allow `{field}`"));
+            let problem =
+                Problem::new(pointer, Code::PolicyUserData, format!("the policy does not allow `{field}`"));
             found.push(problem.hint("use `access` and the other fields of `customization`"));
         }
     }
@@ -36,7 +39,10 @@ fn cluster(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     let cluster = facts.text(pointer).unwrap_or(default);
     if cluster != default && !policy.allow.cluster_by_requester {
         let message = format!("the policy chooses the cluster, it is not {}", echo(cluster));
-        return Some(Problem::new(pointer, Code::PolicyCluster, message).hint(format!("leave it out: it is `{default}`")));
+        return Some(
+            Problem::new(pointer, Code::PolicyCluster, message)
+                .hint(format!("leave it out, it is `{default}`")),
+        );
     }
     (!listed(&policy.clusters, cluster)).then(|| {
         let message = format!("the policy does not allow {}", echo(cluster));
@@ -47,7 +53,11 @@ fn cluster(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
 fn namespace(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     let pointer = "/spec/target/namespace";
     let namespace = facts.text(pointer).filter(|namespace| !policy.allows_namespace(namespace))?;
-    let problem = Problem::new(pointer, Code::PolicyNamespace, format!("the policy does not allow {}", echo(namespace)));
+    let problem = Problem::new(
+        pointer,
+        Code::PolicyNamespace,
+        format!("the policy does not allow {}", echo(namespace)),
+    );
     Some(if policy.namespaces.is_empty() {
         problem.hint("it belongs to the platform")
     } else {
@@ -60,7 +70,10 @@ fn name(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     let pattern = policy.name_pattern.as_ref()?;
     let name = facts.text(pointer).filter(|name| !pattern.matches(name))?;
     let message = format!("the policy wants names of another form than {}", echo(name));
-    Some(Problem::new(pointer, Code::PolicyName, message).hint(format!("they match {}", echo(pattern.as_str()))))
+    Some(
+        Problem::new(pointer, Code::PolicyName, message)
+            .hint(format!("they match {}", echo(pattern.as_str()))),
+    )
 }
 
 fn compute(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
@@ -74,18 +87,28 @@ fn compute(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
         if let (Some(cpus), Some(most)) = (facts.number(cpu), policy.limits.cpu)
             && cpus > u64::from(most)
         {
-            found.push(Problem::new(cpu, Code::PolicyCompute, format!("{cpus} CPUs, the policy allows {most}")));
+            found.push(Problem::new(
+                cpu,
+                Code::PolicyCompute,
+                format!("{cpus} CPUs, the policy allows {most}"),
+            ));
         }
         if let (Some(wanted), Some(most)) = (facts.parsed::<Quantity>(memory), policy.limits.memory)
             && wanted > most
         {
-            found.push(Problem::new(memory, Code::PolicyCompute, format!("`{wanted}`, the policy allows `{most}`")));
+            found.push(Problem::new(
+                memory,
+                Code::PolicyCompute,
+                format!("`{wanted}`, the policy allows `{most}`"),
+            ));
         }
     }
     let pointer = "/spec/compute/instanceType";
     if let Some(name) = facts.text(pointer).filter(|name| !listed(&policy.instance_types, name)) {
         let message = format!("the policy does not allow {}", echo(name));
-        found.push(Problem::new(pointer, Code::PolicyInstanceType, message).hint(allowed(&policy.instance_types)));
+        found.push(
+            Problem::new(pointer, Code::PolicyInstanceType, message).hint(allowed(&policy.instance_types)),
+        );
     }
 }
 
@@ -100,7 +123,11 @@ fn disks(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
         if let (Some(wanted), Some(most)) = (facts.parsed::<Quantity>(&size), policy.limits.disk_size)
             && wanted > most
         {
-            found.push(Problem::new(size, Code::PolicyDisk, format!("`{wanted}`, the policy allows `{most}`")));
+            found.push(Problem::new(
+                size,
+                Code::PolicyDisk,
+                format!("`{wanted}`, the policy allows `{most}`"),
+            ));
         }
         found.extend(storage(facts, policy, &disk));
     }
@@ -111,11 +138,12 @@ fn storage(facts: &Facts<'_>, policy: &Policy, disk: &str) -> Option<Problem> {
     if let Some(name) = facts.text(&tier) {
         let Some((_, mapped)) = policy.storage_tiers.iter().find(|(tier, _)| tier.as_str() == name) else {
             let names: Vec<&str> = policy.storage_tiers.keys().map(|tier| tier.as_str()).collect();
-            let problem = Problem::new(tier, Code::PolicyStorage, format!("the policy has no tier {}", echo(name)));
+            let problem =
+                Problem::new(tier, Code::PolicyStorage, format!("the policy has no tier {}", echo(name)));
             return Some(match nearest(name, names.iter().copied()) {
                 Some(near) => problem.hint(format!("did you mean `{near}`")),
                 None if names.is_empty() => problem.hint("leave it out"),
-                None => problem.hint(format!("it has {}", several(&names))),
+                None => problem.hint(format!("allowed: {}", several(&names))),
             });
         };
         let other = facts.text(&class).filter(|given| *given != mapped.as_str())?;
@@ -127,7 +155,8 @@ fn storage(facts: &Facts<'_>, policy: &Policy, disk: &str) -> Option<Problem> {
     if facts.has(&tier) || policy.storage_classes.iter().any(|item| item.matches(name)) {
         return None;
     }
-    let problem = Problem::new(class, Code::PolicyStorage, format!("the policy does not allow {}", echo(name)));
+    let problem =
+        Problem::new(class, Code::PolicyStorage, format!("the policy does not allow {}", echo(name)));
     Some(problem.hint(if policy.storage_tiers.is_empty() { "leave it out" } else { "name a `tier`" }))
 }
 
@@ -139,7 +168,7 @@ fn reference(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     if !policy.images.registries.is_empty() {
         let names: Vec<&str> = policy.images.registries.iter().map(String::as_str).collect();
         return refuse(format!("the policy does not allow images of {}", echo(host)))
-            .map(|problem| problem.hint(format!("it has {}", several(&names))));
+            .map(|problem| problem.hint(format!("allowed: {}", several(&names))));
     }
     let why = inside(host)?;
     refuse(format!("{} is {why}, and the policy does not list it", echo(host)))
@@ -154,10 +183,11 @@ fn url(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     if !policy.images.url_prefixes.is_empty() {
         let names: Vec<&str> = policy.images.url_prefixes.iter().map(String::as_str).collect();
         return refuse(format!("the policy does not allow this address on {}", echo(host)))
-            .map(|problem| problem.hint(format!("it has {}", several(&names))));
+            .map(|problem| problem.hint(format!("allowed: {}", several(&names))));
     }
     if scheme == "http" {
-        return refuse("without TLS, and the policy does not list it".to_owned()).map(|p| p.hint("use `https:`"));
+        return refuse("without TLS, and the policy does not list it".to_owned())
+            .map(|p| p.hint("use `https:`"));
     }
     let why = inside(host)?;
     refuse(format!("{} is {why}, and the policy does not list it", echo(host)))
@@ -167,17 +197,20 @@ fn data_source(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     let pointer = "/spec/image/namespace";
     let own = facts.text("/spec/target/namespace")?;
     let namespace = facts.text(pointer).filter(|namespace| !policy.allows_data_source(namespace, own))?;
-    let problem =
-        Problem::new(pointer, Code::PolicyImage, format!("the policy does not allow images of {}", echo(namespace)));
+    let problem = Problem::new(
+        pointer,
+        Code::PolicyImage,
+        format!("the policy does not allow images of {}", echo(namespace)),
+    );
     Some(match &policy.images.data_sources.default {
-        Some(default) => problem.hint(format!("leave it out: it is `{default}`")),
-        None => problem.hint("leave it out: it is the machine's own"),
+        Some(default) => problem.hint(format!("leave it out, it is `{default}`")),
+        None => problem.hint("leave it out, it is the machine's own"),
     })
 }
 
 fn allowed(list: &[Wildcard]) -> String {
     let names: Vec<&str> = list.iter().map(Wildcard::as_str).collect();
-    format!("it has {}", several(&names))
+    format!("allowed: {}", several(&names))
 }
 
 /// The first few of a list, for a hint.

@@ -71,9 +71,17 @@ fn user_data(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     let secret = "/spec/customization/userDataSecret";
     let Some(given) = [raw, secret].into_iter().find(|pointer| facts.has(pointer)) else { return };
     let word = given.rsplit('/').next().unwrap_or_default();
-    let makes_one = ["/spec/access/user", "/spec/access/sshKeys", "/spec/customization/timezone", "/spec/customization/packages"];
+    let makes_one = [
+        "/spec/access/user",
+        "/spec/access/sshKeys",
+        "/spec/customization/timezone",
+        "/spec/customization/packages",
+    ];
     let others = makes_one.into_iter().filter(|pointer| {
-        facts.request.pointer(pointer).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
+        facts
+            .request
+            .pointer(pointer)
+            .is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
     });
     for pointer in others.chain((given == raw && facts.has(secret)).then_some(secret)) {
         found.push(
@@ -92,7 +100,9 @@ fn cloud_config(pointer: &str, text: &str) -> Option<Problem> {
     let problem = |what: String, hint: &str| Some(Problem::new(pointer, Code::UserData, what).hint(hint));
     if text.len() > MAX_BYTES {
         let message = format!("{} bytes, {} more than KubeVirt takes", text.len(), text.len() - MAX_BYTES);
-        return Some(Problem::new(pointer, Code::UserDataSize, message).hint("put it into a Secret, `userDataSecret`"));
+        return Some(
+            Problem::new(pointer, Code::UserDataSize, message).hint("put it into a Secret, `userDataSecret`"),
+        );
     }
     if text.contains('\r') {
         return problem("carriage returns".to_owned(), "end lines with a newline alone");
@@ -108,7 +118,8 @@ fn cloud_config(pointer: &str, text: &str) -> Option<Problem> {
         Ok(Value::Object(_)) => None,
         Ok(_) => problem("not a mapping".to_owned(), "such as `packages: [htop]`"),
         Err(inner) => {
-            let place = if inner.pointer.is_empty() { String::new() } else { format!(" at `{}`", inner.pointer) };
+            let place =
+                if inner.pointer.is_empty() { String::new() } else { format!(" at `{}`", inner.pointer) };
             let message = format!("{}{place}", inner.message);
             Some(Problem { hint: inner.hint, ..Problem::new(pointer, Code::UserData, message) })
         }
@@ -117,7 +128,8 @@ fn cloud_config(pointer: &str, text: &str) -> Option<Problem> {
 
 /// The cloud-config made from the fields has to fit as well.
 fn generated(facts: &Facts<'_>) -> Option<Problem> {
-    let list = |pointer: &str| facts.items(pointer).iter().filter_map(|(_, item)| item.as_str()).collect::<Vec<_>>();
+    let list =
+        |pointer: &str| facts.items(pointer).iter().filter_map(|(_, item)| item.as_str()).collect::<Vec<_>>();
     let config = CloudConfig {
         user: facts.text("/spec/access/user"),
         ssh_keys: list("/spec/access/sshKeys"),
@@ -128,8 +140,12 @@ fn generated(facts: &Facts<'_>) -> Option<Problem> {
     let over = length.checked_sub(MAX_BYTES).filter(|over| *over > 0)?;
     let keys: usize = config.ssh_keys.iter().map(|key| key.len()).sum();
     let pointer = if keys > length / 2 { "/spec/access/sshKeys" } else { "/spec/customization/packages" };
-    let message = format!("the cloud-config made from it has {length} bytes, {over} more than KubeVirt takes");
-    Some(Problem::new(pointer, Code::UserDataSize, message).hint("shorten the list, or use a Secret, `userDataSecret`"))
+    let message =
+        format!("the cloud-config made from it has {length} bytes, {over} more than KubeVirt takes");
+    Some(
+        Problem::new(pointer, Code::UserDataSize, message)
+            .hint("shorten the list, or use a Secret, `userDataSecret`"),
+    )
 }
 
 #[cfg(test)]
@@ -185,12 +201,23 @@ mod tests {
             ("#cloud-config\npackages: [htop]\n", None),
             ("#cloud-config \n\npackages: [htop]\n", None),
             ("#!/bin/sh\necho\n", Some("the first line is `#!/bin/sh`; hint: only `#cloud-config` is taken")),
-            ("## template: jinja\n#cloud-config\na: 1\n", Some("the first line is `## template: jinja`; hint: only `#cloud-config` is taken")),
-            ("#cloud-config\n##  Template: jinja\na: 1\n", Some("a template; hint: write the values themselves")),
+            (
+                "## template: jinja\n#cloud-config\na: 1\n",
+                Some("the first line is `## template: jinja`; hint: only `#cloud-config` is taken"),
+            ),
+            (
+                "#cloud-config\n##  Template: jinja\na: 1\n",
+                Some("a template; hint: write the values themselves"),
+            ),
             ("#cloud-config\r\na: 1\r\n", Some("carriage returns; hint: end lines with a newline alone")),
             ("#cloud-config\n- a\n", Some("not a mapping; hint: such as `packages: [htop]`")),
             ("#cloud-config\n", Some("empty but for comments")),
-            ("#cloud-config\nssh_pwauth: yes\n", Some("line 2, column 13: YAML readers differ about `yes` at `/ssh_pwauth`; hint: quote this value")),
+            (
+                "#cloud-config\nssh_pwauth: yes\n",
+                Some(
+                    "line 2, column 13: YAML readers differ about `yes` at `/ssh_pwauth`; hint: quote this value",
+                ),
+            ),
         ] {
             let problem = cloud_config("/u", text).map(|p| p.to_string());
             assert_eq!(problem, line.map(|line| format!("/u: E_USER_DATA: {line}")), "{text}");

@@ -1,0 +1,140 @@
+//! Every request of `tests/fixtures/requests` through the built binary: its whole output and exit code.
+//!
+//! `SNAPSHOTS=overwrite` writes what is expected anew; review the difference.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use snapbox::Data;
+use vm::problem::{Code, LINE};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/requests").join(name)
+}
+
+/// The requests of a folder, without policies and expectations.
+fn requests(folder: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_request = |name: &String| {
+        let input = name.ends_with(".yaml") || name.ends_with(".json");
+        input && !name.ends_with(".policy.yaml") && !name.ends_with(".accepted.json")
+    };
+    let mut names: Vec<String> = names.filter(is_request).collect();
+    names.sort();
+    names
+}
+
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').unwrap().0
+}
+
+fn run(folder: &Path, name: &str, arguments: &[String]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_validate-request"));
+    command.current_dir(folder).env_remove("RUST_LOG").arg(format!("--request-file={name}")).args(arguments);
+    if folder.join(format!("{}.policy.yaml", stem(name))).exists() {
+        command.arg(format!("--policy={}.policy.yaml", stem(name)));
+    }
+    command.output().unwrap()
+}
+
+fn compare(failures: &mut Vec<String>, actual: String, expected: PathBuf) {
+    let assert = snapbox::Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV);
+    let name = expected.file_name().unwrap().to_string_lossy().into_owned();
+    if let Err(error) =
+        assert.try_eq(Some(&name), Data::text(actual).raw(), Data::read_from(&expected, None).raw())
+    {
+        failures.push(error.to_string());
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_in_these_words() {
+    let folder = folder("invalid");
+    let names = requests(&folder);
+    assert!(names.len() >= 60, "only {} requests", names.len());
+    let (mut failures, mut seen) = (Vec::new(), String::new());
+    for name in &names {
+        let written = tempfile::tempdir().unwrap();
+        let output = written.path().join("request.json");
+        let ended = run(&folder, name, &[format!("--output={}", output.display())]);
+        let lines = String::from_utf8(ended.stderr).unwrap();
+        for line in lines.lines().filter(|line| !line.starts_with("error: ") && !line.starts_with("hint: ")) {
+            assert!(line.len() <= LINE && !line.contains(char::is_control), "{name}: {line:?}");
+            assert!(!line.ends_with('…'), "{name}: a message that is cut helps nobody: {line}");
+        }
+        assert!(ended.stdout.is_empty() && !output.exists(), "{name}: something was written");
+        assert_eq!(
+            std::fs::read_dir(written.path()).unwrap().count(),
+            0,
+            "{name}: something was left behind"
+        );
+        let text = format!("exit {}\n{lines}", ended.status.code().unwrap());
+        compare(&mut failures, text.clone(), folder.join(format!("{}.expected", stem(name))));
+        seen += &text;
+    }
+    let missing: Vec<&str> =
+        Code::ALL.iter().map(|c| c.word()).filter(|c| !seen.contains(&format!(": {c}: "))).collect();
+    assert!(missing.is_empty(), "no fixture shows {missing:?}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn what_is_right_is_accepted_with_every_default_explicit() {
+    let folder = folder("valid");
+    let mut failures = Vec::new();
+    for name in requests(&folder) {
+        let ended = run(&folder, &name, &[]);
+        assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+        let accepted = String::from_utf8(ended.stdout).unwrap();
+        compare(&mut failures, accepted.clone(), folder.join(format!("{}.accepted.json", stem(&name))));
+
+        let again = tempfile::tempdir().unwrap();
+        std::fs::write(again.path().join(&name), &accepted).unwrap();
+        let policy = format!("{}.policy.yaml", stem(&name));
+        if folder.join(&policy).exists() {
+            std::fs::copy(folder.join(&policy), again.path().join(&policy)).unwrap();
+        }
+        let ended = run(again.path(), &name, &[]);
+        assert_eq!(String::from_utf8(ended.stdout).unwrap(), accepted, "{name}: accepted twice");
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn no_expectation_without_its_request() {
+    for (name, suffix) in [("invalid", ".expected"), ("valid", ".accepted.json")] {
+        let folder = folder(name);
+        let mut stems: Vec<String> = requests(&folder).iter().map(|name| stem(name).to_owned()).collect();
+        let files = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        for file in files {
+            let Some(of) = file.strip_suffix(suffix).or_else(|| file.strip_suffix(".policy.yaml")) else {
+                continue;
+            };
+            assert!(stems.iter().any(|stem| stem == of), "{file} belongs to no request");
+        }
+        stems.dedup();
+        assert_eq!(stems.len(), requests(&folder).len(), "two requests of one name");
+    }
+}
+
+#[test]
+fn examples_are_accepted_by_the_example_policy_and_by_none() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/requests");
+    let names = requests(&folder);
+    assert_eq!(
+        names,
+        ["linux-golden.yaml", "linux-pvc.yaml", "linux-registry.yaml", "linux.yaml", "minimal.json"]
+    );
+    for name in names {
+        let ended = run(&folder, &name, &["--policy=../policy.yaml".to_owned()]);
+        assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+        // tiers exist only by a policy
+        if name != "linux-golden.yaml" {
+            let ended = run(&folder, &name, &[]);
+            assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+        }
+    }
+}

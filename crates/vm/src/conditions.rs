@@ -8,6 +8,7 @@
 //! a controller are passed on as they are; the edge makes them printable.
 
 mod application;
+mod disk;
 mod machine;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,9 @@ pub use application::{
     Relation, WantedApplication, application_gone, application_state, compared_revisions, is_commit,
     parent_state, reconciled_at, short,
 };
+pub use disk::Claims;
 pub use machine::{
-    Claims, Machine, Until, WantedMachine, claims, digest_of, ip_of, last_crash, machine_state, node_of,
-    vm_status,
+    Machine, Until, WantedMachine, claims, digest_of, ip_of, last_crash, machine_state, node_of, vm_status,
 };
 
 /// The annotation of a `VirtualMachine` that holds the digest of the request it was rendered from.
@@ -80,4 +81,9 @@ impl State {
 fn with_words(what: &str, words: &str) -> String {
     let words = words.trim();
     if words.is_empty() { what.to_owned() } else { format!("{what}: {words}") }
+}
+
+/// The first of two words that is not empty.
+fn or_word<'a>(word: &'a str, other: &'a str) -> &'a str {
+    if word.is_empty() { other } else { word }
 }

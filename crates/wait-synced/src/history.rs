@@ -2,27 +2,60 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use step::Failure;
+use gitops::RemoteArgs;
+use step::{Context, Failure, Kind};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use vm::conditions::Relation;
 
-/// Asks how a commit stands to ours; may take its time and block.
-pub(crate) type Ask = Arc<dyn Fn(&str) -> Result<Relation, Failure> + Send + Sync>;
+/// Asks how a commit, or the tip of the branch where none is given, stands to ours; may take its time and block.
+pub(crate) type Ask = Arc<dyn Fn(Option<&str>) -> Answer + Send + Sync>;
 
-/// An answer "does not hold ours" may be that of a Git server that has not got our push yet.
-const LACKS: Duration = Duration::from_secs(20);
+type Answer = Result<Relation, Failure>;
+
+/// An answer "does not hold ours" may be that of a Git server that has not got our push yet, and a tip moves.
+const LASTS: Duration = Duration::from_secs(20);
 /// The pause after an answer that could not be had.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How to ask, where a repository is given. Nothing is asked of the server yet.
+pub(crate) fn ask(
+    git: &RemoteArgs,
+    commit: Option<&str>,
+    path: Option<&str>,
+    context: &Context,
+) -> Result<Option<Ask>, Failure> {
+    let Some(ours) = commit.map(str::to_owned).filter(|_| git.is_given()) else { return Ok(None) };
+    let path = path.map(str::to_owned).ok_or_else(|| {
+        Failure::new(
+            Kind::Usage,
+            "cannot tell a later commit that keeps the machine from one that does not: `--path` is missing",
+        )
+        .hint("give the machine's folder in the repository beside `--url`")
+    })?;
+    let (remote, context) = (Mutex::new(git.open()?), context.clone());
+    Ok(Some(Arc::new(move |revision| {
+        // what a question that panicked has fetched is still good
+        let remote = remote.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = match revision {
+            Some(live) => live.to_owned(),
+            None => remote.tip(&context)?.ok_or_else(|| {
+                Failure::new(Kind::Failed, format!("there is no branch `{}`", remote.branch()))
+            })?,
+        };
+        remote.relation(&ours, &live, &path, &context)
+    })))
+}
 
 /// The answers so far, and the question under way.
 pub(crate) struct History {
     ask: Option<Ask>,
-    known: BTreeMap<String, (Relation, Instant)>,
-    asking: Option<(String, JoinHandle<Result<Relation, Failure>>)>,
+    /// By revision; none is the tip.
+    known: BTreeMap<Option<String>, (Relation, Instant)>,
+    asking: Option<(Option<String>, JoinHandle<Answer>)>,
     trouble: Option<(String, Instant)>,
 }
 
@@ -38,9 +71,9 @@ impl History {
         Self { ask, known: BTreeMap::new(), asking: None, trouble: None }
     }
 
-    /// How this revision stands to ours, if it was found out.
-    pub(crate) fn relation(&self, revision: &str) -> Option<Relation> {
-        self.known.get(revision).map(|(relation, _)| *relation)
+    /// How this revision, or the tip, stands to ours, if it was found out.
+    pub(crate) fn relation(&self, revision: Option<&str>) -> Option<Relation> {
+        self.known.get(&revision.map(str::to_owned)).map(|(relation, _)| *relation)
     }
 
     /// Why Git could not be asked the last time.
@@ -48,20 +81,20 @@ impl History {
         self.trouble.as_ref().map(|(words, _)| words.as_str())
     }
 
-    /// Find out about the first of these that is not known, unless a question is under way.
-    pub(crate) fn want<'a>(&mut self, revisions: impl IntoIterator<Item = &'a str>) {
+    /// Find out about the first of these that is not known, unless a question is under way. None is the tip.
+    pub(crate) fn want<'a>(&mut self, revisions: impl IntoIterator<Item = Option<&'a str>>) {
         let Some(ask) = self.ask.clone().filter(|_| self.asking.is_none()) else { return };
         if self.trouble.as_ref().is_some_and(|(_, since)| since.elapsed() < RETRY) {
             return;
         }
-        let unknown = revisions.into_iter().find(|r| match self.known.get(*r) {
-            Some((Relation::Lacks, since)) => since.elapsed() >= LACKS,
-            Some(_) => false,
+        let mut revisions = revisions.into_iter().map(|r| r.map(str::to_owned));
+        let unknown = revisions.find(|r| match self.known.get(r) {
+            Some((relation, since)) => passing(r.as_deref(), *relation) && since.elapsed() >= LASTS,
             None => true,
         });
-        if let Some(revision) = unknown.map(str::to_owned) {
+        if let Some(revision) = unknown {
             let of = revision.clone();
-            self.asking = Some((revision, tokio::task::spawn_blocking(move || ask(&of))));
+            self.asking = Some((revision, tokio::task::spawn_blocking(move || ask(of.as_deref()))));
         }
     }
 
@@ -82,7 +115,8 @@ impl History {
             Err(error) => error.to_string(),
         };
         if self.trouble.is_none() {
-            tracing::warn!("cannot ask git about {}: {words}", vm::conditions::short(&revision));
+            let what = revision.as_deref().map_or("the branch", vm::conditions::short);
+            tracing::warn!("cannot ask git about {what}: {words}");
         }
         self.trouble = Some((words, Instant::now()));
     }
@@ -90,9 +124,14 @@ impl History {
     /// When it is worth calling [`Self::want`] again though nothing has changed.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.ask.as_ref()?;
-        let lacking =
-            self.known.values().filter(|(r, _)| *r == Relation::Lacks).map(|(_, since)| *since + LACKS);
+        let passing = self.known.iter().filter(|(r, (relation, _))| passing(r.as_deref(), *relation));
         let retry = self.trouble.as_ref().map(|(_, since)| *since + RETRY);
-        lacking.chain(retry).filter(|due| *due > Instant::now()).min()
+        let due = passing.map(|(_, (_, since))| *since + LASTS).chain(retry);
+        due.filter(|due| *due > Instant::now()).min()
     }
+}
+
+/// Whether an answer may be another the next time. That a later commit replaced ours stays true whatever comes after.
+fn passing(revision: Option<&str>, relation: Relation) -> bool {
+    relation == Relation::Lacks || (revision.is_none() && relation == Relation::Contains)
 }

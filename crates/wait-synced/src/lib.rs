@@ -5,7 +5,6 @@
 //! at our commit; or at a later one that holds our folder unchanged, which Git is asked about; or the machine itself
 //! carries our request's digest. What the watches show is read once more before it counts as done.
 
-mod git;
 mod history;
 mod judge;
 mod patience;
@@ -19,6 +18,7 @@ use std::path::PathBuf;
 
 use clap::ArgAction;
 use cluster::{ClusterArgs, Name};
+use gitops::RemoteArgs;
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
 use vm::conditions::is_commit;
 
@@ -77,7 +77,7 @@ pub struct Args {
     pub machine_kubeconfig: Option<PathBuf>,
     /// The repository to ask whether a later commit holds ours
     #[command(flatten)]
-    pub git: git::GitArgs,
+    pub git: RemoteArgs,
     /// What every step has
     #[command(flatten)]
     pub edge: EdgeArgs,

@@ -7,10 +7,10 @@ use step::{Context, Done, Failure, Kind, human};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use vm::conditions::{
-    Failed, Pending, State, compared_revisions, ip_of, last_crash, node_of, reconciled_at, short,
+    Failed, Pending, Relation, State, compared_revisions, ip_of, last_crash, node_of, reconciled_at, short,
 };
 
-use crate::history::History;
+use crate::history::{History, ask};
 use crate::judge::{Known, Verdict, Who, judge, status};
 use crate::patience::Patience;
 use crate::probe;
@@ -27,6 +27,8 @@ const DETAIL: Duration = Duration::from_secs(5);
 const REFUSED: Duration = Duration::from_mins(1);
 /// Errors younger than this are not worth a word: a server that restarts, a watch that is cut.
 const BLIP: Duration = Duration::from_secs(5);
+/// What is missing for longer than this makes us look at the branch: an Application is made in less.
+const DOUBT: Duration = Duration::from_secs(10);
 /// The pause before the port is tried and everything is read once more, when that said otherwise than the watches.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -52,7 +54,7 @@ impl Wait {
             Some(path) => Cluster::connect(Some(path)).await?,
             None => cluster.clone(),
         };
-        let history = History::new(args.git.ask(&args)?);
+        let history = History::new(ask(&args.git, args.commit.as_deref(), args.path.as_deref(), &context)?);
         Ok(Self {
             sights: Sights::new(&args, cluster, machine_cluster),
             args,
@@ -83,6 +85,7 @@ impl Wait {
             }
             self.report(&verdict, &seen);
             verdict.state = self.patience.judge(&verdict.object, verdict.state);
+            self.doubt(&mut verdict);
             if let Some(failure) = self.over(&verdict) {
                 return Err(self.with_event(failure, &verdict).await);
             }
@@ -108,11 +111,11 @@ impl Wait {
         let revisions =
             application.object().or(parent).map(|a| compared_revisions(a, self.args.path.as_deref()));
         let ours = self.args.commit.as_deref();
-        self.history.want(revisions.unwrap_or_default().into_iter().filter(|r| Some(*r) != ours));
+        self.history.want(revisions.unwrap_or_default().into_iter().map(Some).filter(|r| *r != ours));
     }
 
     fn judge(&mut self, seen: &Snapshot) -> Verdict {
-        let relation = |revision: &str| self.history.relation(revision);
+        let relation = |revision: &str| self.history.relation(Some(revision));
         let known = Known {
             args: &self.args,
             reconciled_before: self.reconciled_before.as_deref().unwrap_or_default(),
@@ -182,6 +185,25 @@ impl Wait {
         let node = seen.vmi.object().map_or("", node_of);
         let on = if node.is_empty() { String::new() } else { format!(" on node `{node}`") };
         Done::new(format!("{} is {word}{at}{on}", verdict.object))
+    }
+
+    /// What is gone, or is not what we pushed, may have been replaced by a later commit: the branch knows.
+    fn doubt(&mut self, verdict: &mut Verdict) {
+        let State::Pending(pending) = &verdict.state else { return };
+        let doubtful =
+            ["ApplicationMissing", "Deleting", "Missing", "OtherDigest", "StillThere", "Terminating"];
+        if !doubtful.contains(&pending.reason.as_str()) || self.patience.lasted() < DOUBT {
+            return;
+        }
+        self.history.want([None]);
+        if self.history.relation(None) == Some(Relation::Replaced) {
+            let message = format!(
+                "{}, and branch `{}` holds another state of it",
+                pending.message,
+                self.args.git.branch()
+            );
+            verdict.state = State::Superseded(message);
+        }
     }
 
     /// A verdict or an error that ends the wait.

@@ -3,20 +3,18 @@
 //! Sources: kubevirt 1.8 `pkg/virt-controller/watch/vm/vm.go` (`setPrintableStatus`, `syncConditions`, `syncGenerationInfo`,
 //! `syncStartFailureStatus`), `watch/vmi/lifecycle.go`; CDI 1.65 `core/v1beta1/types.go`; what a cluster was seen to do.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::disk::{Claims, Disks};
 use super::view::View;
-use super::{DIGEST_ANNOTATION, State, with_words};
+use super::{DIGEST_ANNOTATION, State, or_word, with_words};
 
 /// Nodes come up, device plugins register and old machines free their room within this; a cluster autoscaler that needs
 /// longer is rare where nodes carry virtual machines. While disks are still filled the scheduler waits for them, and
 /// this does not count.
 const UNSCHEDULABLE: Duration = Duration::from_mins(2);
-/// CDI starts a failed importer again after 10, 20, 40 and 80 s: four attempts.
-const IMPORT: Duration = Duration::from_mins(2);
 /// A claim that was applied together with its machine may be made a moment after the machine was looked at.
 const CLAIM: Duration = Duration::from_secs(5);
 /// What virt-controller could not do (quota, a missing Secret or instance type) it tries again with growing pauses.
@@ -40,9 +38,6 @@ pub enum Until {
     /// Neither the machine nor an instance of it is left.
     Absent,
 }
-
-/// The disks of a machine by claim name, each with its DataVolume, or none where the claim has none.
-pub type Claims<'a> = BTreeMap<&'a str, Option<&'a Value>>;
 
 /// The objects of one machine as last read.
 #[derive(Debug, Clone, Default)]
@@ -218,7 +213,7 @@ fn running(vm: View<'_>, vmi: Option<View<'_>>, wanted: &WantedMachine<'_>, disk
     if let Some(paused) = vm.holds("Paused").or_else(|| vmi.holds("Paused")) {
         return State::patient("Paused", with_words("is paused", paused.text("/message")), PAUSED);
     }
-    if let Some(restart) = vm.holds("RestartRequired") {
+    if let Some(restart) = vm.holds("RestartRequired").filter(|_| !built_from_newest(vm)) {
         let what = "still runs what was declared before and has to be restarted";
         return State::patient("RestartRequired", with_words(what, restart.text("/message")), RESTART);
     }
@@ -300,94 +295,19 @@ fn bad_start(
     Some(State::patient(reason, with_words("cannot be started", failure.text("/message")), FAILURE))
 }
 
+/// observedGeneration is the generation whose template the instance was built from. KubeVirt 1.8 says `RestartRequired` of a
+/// machine that has just started where `cpu` is given without sockets, and goes on saying so when a change was taken back
+/// (kubevirt#17610). What an instance type holds is not in the template, so there its word stands.
+fn built_from_newest(vm: View<'_>) -> bool {
+    let generation = vm.number("/metadata/generation");
+    let typed = vm.at("/spec/instancetype").is_some() || vm.at("/spec/preference").is_some();
+    generation.is_some() && vm.number("/status/observedGeneration") == generation && !typed
+}
+
 fn ready_words(vm: View<'_>) -> &str {
     vm.denies("Ready").map_or("", |c| c.text("/message"))
 }
 
 fn is(status: &str) -> String {
     if status.is_empty() { "has no status".to_owned() } else { format!("is {status}") }
-}
-
-fn or_word<'a>(word: &'a str, other: &'a str) -> &'a str {
-    if word.is_empty() { other } else { word }
-}
-
-/// What the disks say together.
-struct Disks<'a> {
-    /// The worst of them; none when all are done.
-    verdict: Option<State>,
-    /// The claims with a DataVolume, and those without.
-    made: Vec<&'a str>,
-    unmade: Vec<&'a str>,
-}
-
-impl<'a> Disks<'a> {
-    /// Whether a claim that these words name has no DataVolume to make it; if they name none, whether any has none.
-    fn nobody_makes_one_of(&self, words: &str) -> bool {
-        let named = |claim: &&&str| words.split([' ', '/', ',']).any(|word| word == **claim);
-        let other = self.made.iter().any(|c| named(&c));
-        self.unmade.iter().any(|c| !other || named(&c))
-    }
-
-    fn of(claims: &Claims<'a>) -> Self {
-        let (made, unmade): (Vec<_>, Vec<_>) = claims.iter().partition(|(_, dv)| dv.is_some());
-        let names = |claims: Vec<(&&'a str, _)>| claims.into_iter().map(|(name, _)| *name).collect();
-        let mut states: Vec<State> =
-            claims.iter().filter_map(|(name, dv)| dv.and_then(|dv| disk_state(name, View(dv)))).collect();
-        // failed before impatient before pending, in the order of names
-        states.sort_by_key(|s| match s {
-            State::Failed(_) => 0,
-            State::Pending(p) if p.patience.is_some() => 1,
-            _ => 2,
-        });
-        Self { verdict: states.into_iter().next(), made: names(made), unmade: names(unmade) }
-    }
-}
-
-/// What a DataVolume still lacks. One that waits for its first consumer is done: its machine is what it waits for.
-fn disk_state(name: &str, dv: View<'_>) -> Option<State> {
-    let words = || {
-        let said =
-            ["Running", "Bound"].into_iter().filter_map(|kind| dv.denies(kind)).map(|c| c.text("/message"));
-        said.into_iter().find(|words| !words.is_empty()).unwrap_or_default()
-    };
-    let phase = dv.text("/status/phase");
-    match phase {
-        "Succeeded" | "WaitForFirstConsumer" | "PendingPopulation" => return None,
-        "Failed" => {
-            return Some(State::failed(
-                "DataVolumeFailed",
-                with_words(&format!("has a disk `{name}` that failed"), words()),
-            ));
-        }
-        _ => {}
-    }
-    // An importer that is started again and again runs for a moment each time: that nothing has come yet is what counts.
-    let nothing =
-        matches!(dv.text("/status/progress"), "" | "N/A") && dv.number("/status/restartCount") > Some(0);
-    let stopped =
-        dv.denies("Running").is_some_and(|c| matches!(c.text("/reason"), "Error" | "ImagePullFailed"));
-    if stopped || nothing {
-        let what = format!("has a disk `{name}` that cannot be filled");
-        return Some(State::patient("DataVolumeError", with_words(&what, words()), IMPORT));
-    }
-    // such as ErrExceededQuota (which has status Unknown) and ErrClaimNotValid
-    if let Some(bound) =
-        dv.condition("Bound").filter(|c| c.text("/reason").starts_with("Err") && c.text("/status") != "True")
-    {
-        let what = format!("has a disk `{name}` that cannot be made");
-        return Some(State::patient(
-            bound.text("/reason"),
-            with_words(&what, bound.text("/message")),
-            FAILURE,
-        ));
-    }
-    let progress = match dv.text("/status/progress") {
-        "" | "N/A" => String::new(),
-        progress => format!(" ({progress})"),
-    };
-    Some(State::pending(
-        "DataVolumePending",
-        format!("has a disk `{name}` that is {}{progress}", or_word(phase, "new")),
-    ))
 }

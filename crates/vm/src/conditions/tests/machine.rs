@@ -91,6 +91,11 @@ fn ready_is_running_what_was_declared() {
     let agent = WantedMachine { guest_agent: true, ip: true, ..READY };
     check("as it is", &agent, Case::default(), &State::Ready);
     for (what, vm_patch) in [
+        (
+            "told to restart though built from what is declared",
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True"},
+                {"type": "RestartRequired", "status": "True", "message": "Reduction of CPU socket count requires a restart"}]}}),
+        ),
         ("while it moves to another node", json!({"status": {"printableStatus": "Migrating"}})),
         ("observedGeneration lags after a hotplug", json!({"status": {"observedGeneration": 1}})),
         (
@@ -131,10 +136,25 @@ fn anything_less_is_waited_for() {
         ),
         (
             "old hardware",
-            condition("RestartRequired", "a non-live-updatable field was changed in the template spec"),
+            merged(
+                condition("RestartRequired", "a non-live-updatable field was changed in the template spec"),
+                &json!({"status": {"observedGeneration": 1}}),
+            ),
             patient(
                 "RestartRequired",
                 "still runs what was declared before and has to be restarted: a non-live-updatable field was changed in the template spec",
+                120,
+            ),
+        ),
+        (
+            "another instance type",
+            merged(
+                condition("RestartRequired", "Reduction of CPU socket count requires a restart"),
+                &json!({"spec": {"instancetype": {"name": "small"}}}),
+            ),
+            patient(
+                "RestartRequired",
+                "still runs what was declared before and has to be restarted: Reduction of CPU socket count requires a restart",
                 120,
             ),
         ),

@@ -1,7 +1,8 @@
 //! The built binary against a stand-in API server, which shows what Argo CD and KubeVirt would write.
 
+mod git;
 mod scripted;
-#[path = "../../cluster/tests/standin/mod.rs"]
+#[path = "../../../cluster/tests/standin/mod.rs"]
 mod standin;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,288 @@
+//! Pipelines against the Tasks that they put together, and the sample run against its Pipeline.
+
+use std::collections::BTreeSet;
+
+use testbed::pipeline::expressions;
+use testbed::pipeline::model::{Pipeline, PipelineTask};
+
+use crate::check;
+use crate::world::World;
+
+/// What `finally` may ask of a task besides its results.
+const STATES: [&str; 2] = ["status", "reason"];
+
+/// Why this task may not refer to `expression`, if it may not.
+fn fault(
+    world: &World,
+    pipeline: &Pipeline,
+    before: &[&PipelineTask],
+    last: bool,
+    expression: &str,
+) -> Option<String> {
+    let parts: Vec<&str> = expression.split('.').collect();
+    match parts[..] {
+        ["params", name] => (!pipeline.params.iter().any(|p| p.name == name))
+            .then(|| "the Pipeline has no such param".to_owned()),
+        ["tasks", task, state] if STATES.contains(&state) => {
+            let known = last && pipeline.tasks.iter().any(|t| t.name == task);
+            (!known).then(|| "only `finally` may ask this, and only of a task above".to_owned())
+        }
+        ["tasks", task, "results", result] => result_fault(world, before, task, result),
+        _ => Some("not one of the expressions that this repository uses".to_owned()),
+    }
+}
+
+fn result_fault(world: &World, before: &[&PipelineTask], task: &str, result: &str) -> Option<String> {
+    let Some(producer) = before.iter().find(|t| t.name == task) else {
+        return Some(format!("no task `{task}` runs before this one"));
+    };
+    let declared = world.tasks.get(&producer.task_ref.name).map(|t| &t.spec.results)?;
+    let names: Vec<&str> = declared.iter().map(|r| r.name.as_str()).collect();
+    (!names.contains(&result))
+        .then(|| format!("`{}` has the results {}", producer.task_ref.name, names.join(", ")))
+}
+
+#[test]
+fn every_reference_is_to_something_that_is_there() {
+    check("references", |world, problems| {
+        for (name, pipeline) in &world.pipelines {
+            let spec = &pipeline.spec;
+            let before: Vec<&PipelineTask> = spec.tasks.iter().collect();
+            let dag = spec.tasks.iter().enumerate().map(|(at, task)| (task, &before[..at], false));
+            for (task, before, last) in dag.chain(spec.finally.iter().map(|task| (task, &before[..], true))) {
+                let place = format!("pipelines/{name}.yaml: task `{}`", task.name);
+                let whens = task.when.iter().flat_map(|w| std::iter::once(&w.input).chain(&w.values));
+                for text in task.params.iter().map(|p| &p.value).chain(whens).chain([&task.display_name]) {
+                    for expression in expressions(text) {
+                        if let Some(fault) = fault(world, spec, before, last, expression) {
+                            problems.push(format!("{place}: `$({expression})`: {fault}"));
+                        }
+                    }
+                }
+                for after in &task.run_after {
+                    if last || !before.iter().any(|t| t.name == *after) {
+                        problems.push(format!("{place}: `runAfter: [{after}]`: no such task before it"));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn tasks_get_what_they_need_and_nothing_else() {
+    check("params and workspaces", |world, problems| {
+        for (name, pipeline) in &world.pipelines {
+            let spec = &pipeline.spec;
+            for task in spec.tasks.iter().chain(&spec.finally) {
+                let place = format!("pipelines/{name}.yaml: task `{}`", task.name);
+                let Some(referred) = world.tasks.get(&task.task_ref.name) else {
+                    problems
+                        .push(format!("{place}: there is no Task `{}` in tekton/tasks", task.task_ref.name));
+                    continue;
+                };
+                let declared = &referred.spec.params;
+                let given: Vec<&str> = task.params.iter().map(|p| p.name.as_str()).collect();
+                for param in
+                    declared.iter().filter(|p| p.default.is_none() && !given.contains(&p.name.as_str()))
+                {
+                    problems.push(format!(
+                        "{place}: paste below `params:`\n- name: {0}\n  value: $(params.{0})",
+                        param.name
+                    ));
+                }
+                for given in given.iter().filter(|g| !declared.iter().any(|p| p.name == **g)) {
+                    problems.push(format!("{place}: Task `{}` has no param `{given}`", task.task_ref.name));
+                }
+                for given in &task.workspaces {
+                    let ours = spec.workspaces.iter().find(|w| w.name == given.workspace);
+                    let theirs = referred.spec.workspaces.iter().find(|w| w.name == given.name);
+                    let fits = matches!((ours, theirs), (Some(ours), Some(theirs)) if theirs.optional || !ours.optional);
+                    if !fits {
+                        problems.push(format!("{place}: workspace `{}` for `{}`: not declared on one side, or optional on ours only", given.workspace, given.name));
+                    }
+                }
+                for needed in referred.spec.workspaces.iter().filter(|w| !w.optional) {
+                    if !task.workspaces.iter().any(|w| w.name == needed.name) {
+                        problems.push(format!("{place}: workspace `{}` is not given", needed.name));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_pipeline_declares_it_uses() {
+    check("declarations", |world, problems| {
+        for (name, pipeline) in &world.pipelines {
+            let spec = &pipeline.spec;
+            let all = || spec.tasks.iter().chain(&spec.finally);
+            for param in &spec.params {
+                let whole = format!("params.{}", param.name);
+                if !all().flat_map(|t| &t.params).any(|p| expressions(&p.value).contains(&whole.as_str())) {
+                    problems.push(format!("pipelines/{name}.yaml: nobody takes the param `{}`", param.name));
+                }
+            }
+            for workspace in &spec.workspaces {
+                if !all().flat_map(|t| &t.workspaces).any(|w| w.workspace == workspace.name) {
+                    problems.push(format!(
+                        "pipelines/{name}.yaml: nobody takes the workspace `{}`",
+                        workspace.name
+                    ));
+                }
+            }
+            let required: Vec<&str> =
+                spec.params.iter().filter(|p| p.default.is_none()).map(|p| p.name.as_str()).collect();
+            if required != ["request", "git-url"] {
+                problems.push(format!(
+                    "pipelines/{name}.yaml: only `request` and `git-url` have no default, not {required:?}"
+                ));
+            }
+        }
+    });
+}
+
+/// A param that goes straight to a Task is the Task's: same default, same description.
+#[test]
+fn pipeline_params_say_what_the_tasks_say() {
+    check("params handed on", |world, problems| {
+        for (name, pipeline) in &world.pipelines {
+            let spec = &pipeline.spec;
+            for task in spec.tasks.iter().chain(&spec.finally) {
+                let Some(referred) = world.tasks.get(&task.task_ref.name) else { continue };
+                for given in &task.params {
+                    let Some(ours) = given.value.strip_prefix("$(params.").and_then(|v| v.strip_suffix(')'))
+                    else {
+                        continue;
+                    };
+                    let ours = spec.params.iter().find(|p| p.name == ours);
+                    let theirs = referred.spec.params.iter().find(|p| p.name == given.name);
+                    let (Some(ours), Some(theirs)) = (ours, theirs) else { continue };
+                    let same_default =
+                        ours.default == theirs.default || ours.default.is_none() || theirs.default.is_none();
+                    if ours.name == theirs.name && (ours.description != theirs.description || !same_default) {
+                        problems.push(format!(
+                            "pipelines/{name}.yaml: param `{}`: Task `{}` says it otherwise; paste\n  description: {}\n  default: {:?}",
+                            ours.name, task.task_ref.name, serde_json::json!(theirs.description), theirs.default
+                        ));
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// A result comes from one task; from several only where at most one of them is run, all in `finally`: Tekton leaves out those
+/// of tasks that it skipped.
+#[test]
+fn pipeline_results_come_from_tasks() {
+    check("results of pipelines", |world, problems| {
+        for (name, pipeline) in &world.pipelines {
+            let spec = &pipeline.spec;
+            let mut seen = BTreeSet::new();
+            for result in &spec.results {
+                let place = format!("pipelines/{name}.yaml: result `{}`", result.name);
+                let all = expressions(&result.value);
+                let [one] = all[..] else {
+                    problems.push(format!("{place}: expected one expression, found {}", all.len()));
+                    continue;
+                };
+                let tasks: Vec<&PipelineTask> = match one.split('.').next() {
+                    Some("tasks") => spec.tasks.iter().collect(),
+                    _ => spec.finally.iter().collect(),
+                };
+                let parts: Vec<&str> = one.split('.').collect();
+                let fault = match parts[..] {
+                    ["tasks" | "finally", task, "results", result] => {
+                        result_fault(world, &tasks, task, result)
+                    }
+                    _ => Some("not the result of a task".to_owned()),
+                };
+                problems.extend(fault.map(|fault| format!("{place}: `$({one})`: {fault}")));
+                if !seen.insert(&result.name) && !one.starts_with("finally.") {
+                    problems.push(format!("{place}: declared twice"));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_sample_run_fits_its_pipeline() {
+    check("examples/provision-vm-run.yaml", |world, problems| {
+        let run = world.document("examples/provision-vm-run.yaml");
+        let spec = &run["spec"];
+        let pipeline = &world.pipelines[spec["pipelineRef"]["name"].as_str().unwrap()].spec;
+        let names = |list: &serde_json::Value, key: &str| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|i| i[key].as_str().unwrap().to_owned()).collect()
+        };
+        let given = names(&spec["params"], "name");
+        let params: Vec<&str> = pipeline.params.iter().map(|p| p.name.as_str()).collect();
+        problems.extend(
+            given.iter().filter(|g| !params.contains(&g.as_str())).map(|g| format!("no param `{g}`")),
+        );
+        let needed = pipeline.params.iter().filter(|p| p.default.is_none() && !given.contains(&p.name));
+        problems.extend(needed.map(|p| format!("param `{}` is not given", p.name)));
+        let request = spec["params"].as_array().unwrap().iter().find(|p| p["name"] == "request");
+        let request = request.and_then(|r| r["value"].as_str()).unwrap_or_default();
+        let minimal = world.document("examples/requests/minimal.json");
+        if serde_json::from_str::<serde_json::Value>(request).ok().as_ref() != Some(&minimal) {
+            problems.push("its request is not examples/requests/minimal.json".to_owned());
+        }
+        let workspaces: Vec<&str> = pipeline.workspaces.iter().map(|w| w.name.as_str()).collect();
+        let bound = names(&spec["workspaces"], "name");
+        problems.extend(
+            bound.iter().filter(|b| !workspaces.contains(&b.as_str())).map(|b| format!("no workspace `{b}`")),
+        );
+        let mut tasks: Vec<&str> =
+            pipeline.tasks.iter().chain(&pipeline.finally).map(|t| t.name.as_str()).collect();
+        let mut specs = names(&spec["taskRunSpecs"], "pipelineTaskName");
+        tasks.sort_unstable();
+        specs.sort_unstable();
+        if tasks != specs {
+            problems.push(format!("taskRunSpecs give accounts to {specs:?}, the tasks are {tasks:?}"));
+        }
+        let accounts = crate::roles::accounts(world);
+        for spec in spec["taskRunSpecs"].as_array().unwrap() {
+            let account = spec["serviceAccountName"].as_str().unwrap_or_default();
+            if !accounts.iter().any(|a| a == account) {
+                problems.push(format!("there is no ServiceAccount `{account}` in tekton/rbac"));
+            }
+        }
+    });
+}
+
+/// `tkn pipeline start` in examples/README.md names what is there.
+#[test]
+fn the_start_line_fits_its_pipeline() {
+    check("examples/README.md", |world, problems| {
+        let text = std::fs::read_to_string(world.root.join("examples/README.md")).unwrap();
+        let (_, rest) = text.split_once("tkn pipeline start ").unwrap();
+        let (command, _) = rest.split_once("```").unwrap();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let pipeline = &world.pipelines[words[0]].spec;
+        let values = |flag: &str| -> BTreeSet<String> {
+            let given = words.windows(2).filter(|w| w[0] == flag);
+            given
+                .map(|w| w[1].trim_start_matches("name=").split(['=', ',']).next().unwrap().to_owned())
+                .collect()
+        };
+        let params: BTreeSet<String> = pipeline.params.iter().map(|p| p.name.clone()).collect();
+        let workspaces: BTreeSet<String> = pipeline.workspaces.iter().map(|w| w.name.clone()).collect();
+        let tasks: BTreeSet<String> =
+            pipeline.tasks.iter().chain(&pipeline.finally).map(|t| t.name.clone()).collect();
+        let required: BTreeSet<String> =
+            pipeline.params.iter().filter(|p| p.default.is_none()).map(|p| p.name.clone()).collect();
+        problems.extend((&values("--param") - &params).into_iter().map(|p| format!("no param `{p}`")));
+        problems.extend(
+            (&required - &values("--param")).into_iter().map(|p| format!("`--param {p}=…` is missing")),
+        );
+        problems.extend(
+            (&values("--workspace") - &workspaces).into_iter().map(|w| format!("no workspace `{w}`")),
+        );
+        if values("--task-serviceaccount") != tasks {
+            problems.push(format!("`--task-serviceaccount` for each of {tasks:?}"));
+        }
+    });
+}

@@ -2,38 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use crate::{fixtures, requests, site};
+use crate::{all_requests, fixtures, requests, site};
 use render_vm::{Files, Site, Templates, render};
 use snapbox::Data;
 
 /// All files of one case in one document stream, each under its path.
 fn stream(files: &Files) -> String {
-    files.iter().map(|(path, text)| format!("--- # {path}\n{text}")).collect()
+    files.iter().flat_map(|(path, text)| ["--- # ", path, "\n", text]).collect()
 }
 
 #[test]
 fn every_request_renders_to_these_files() {
     let templates = Templates::new().unwrap();
     let mut cases = BTreeSet::new();
-    for (name, request) in requests() {
-        let files = render(&templates, &request, &site()).unwrap();
+    for (name, request) in all_requests() {
+        let files = render(&templates, &request, &site()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let golden = fixtures().join(format!("manifests/{name}.yaml"));
         snapbox::Assert::new()
             .action_env(snapbox::assert::DEFAULT_ACTION_ENV)
             .eq(Data::text(stream(&files)).raw(), Data::read_from(&golden, None).raw());
-        cases.insert(golden.file_name().unwrap().to_owned());
+        cases.insert(golden);
     }
-    let there: BTreeSet<_> = std::fs::read_dir(fixtures().join("manifests"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .filter(|name| name.to_str().unwrap().ends_with(".yaml"))
+    let folders = ["manifests", "manifests/valid", "manifests/examples"];
+    let there: BTreeSet<_> = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(fixtures().join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     assert_eq!(there, cases, "each golden file has a request");
 }
 
 #[test]
 fn two_renders_are_equal() {
-    for (name, request) in requests() {
+    for (name, request) in all_requests() {
         let [first, second] =
             [(); 2].map(|()| render(&Templates::new().unwrap(), &request, &site()).unwrap());
         assert_eq!(first, second, "{name}");

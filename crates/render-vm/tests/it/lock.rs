@@ -41,7 +41,7 @@ fn strings(value: &Value, path: &str, each: &mut dyn FnMut(&str, &str)) {
         Value::String(text) => each(path, text),
         Value::Array(items) => items.iter().for_each(|item| strings(item, &format!("{path}[]"), each)),
         Value::Object(map) => {
-            map.iter().for_each(|(key, value)| strings(value, &format!("{path}.{key}"), each))
+            map.iter().for_each(|(key, value)| strings(value, &format!("{path}.{key}"), each));
         }
         _ => {}
     }
@@ -226,7 +226,9 @@ fn random_values_stay_values() {
             lock.render(&templates, &changed, &expected(template, &changed))
                 .unwrap_or_else(|error| panic!("{template:?}: {error}\n{changed}"));
         }
-        own.into_iter().for_each(|field| *fields.entry(field).or_default() += rounds);
+        for field in own {
+            *fields.entry(field).or_default() += rounds;
+        }
     }
     assert!(fields.values().all(|count| *count >= many), "{fields:#?}");
     // a template that places one value more has one field more

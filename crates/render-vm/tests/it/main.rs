@@ -18,17 +18,47 @@ pub(crate) fn fixtures() -> PathBuf {
 
 /// The normalised requests in `tests/fixtures/manifests/requests`, by their stem, in order.
 pub(crate) fn requests() -> Vec<(String, Request)> {
-    let folder = fixtures().join("manifests/requests");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
+    normalised(&fixtures().join("manifests/requests"), ".json")
+}
+
+/// Those, what `validate-request` makes of its valid fixtures, and the examples, by the path of their golden file without
+/// its ending.
+pub(crate) fn all_requests() -> Vec<(String, Request)> {
+    let within = |folder: &'static str| move |(name, request)| (format!("{folder}/{name}"), request);
+    let accepted = normalised(&fixtures().join("requests/valid"), ".accepted.json");
+    requests()
         .into_iter()
-        .map(|path| {
-            let request = serde_json::from_str(&std::fs::read_to_string(&path).unwrap())
-                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            (path.file_stem().unwrap().to_str().unwrap().to_owned(), request)
+        .chain(accepted.into_iter().map(within("valid")))
+        .chain(examples().into_iter().map(within("examples")))
+        .collect()
+}
+
+fn normalised(folder: &Path, ending: &str) -> Vec<(String, Request)> {
+    files(folder)
+        .into_iter()
+        .filter_map(|(name, bytes)| {
+            let stem = name.strip_suffix(ending)?.to_owned();
+            Some((stem, serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"))))
         })
         .collect()
+}
+
+fn examples() -> Vec<(String, Request)> {
+    files(&fixtures().join("../../examples/requests"))
+        .into_iter()
+        .map(|(name, bytes)| {
+            let document = vm::document::read(&bytes, vm::document::Form::Any).unwrap();
+            let request = vm::rules::accept(&document, &vm::policy::Policy::default()).unwrap();
+            (name.split('.').next().unwrap().to_owned(), request)
+        })
+        .collect()
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
 }
 
 pub(crate) fn request(stem: &str) -> Request {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use step::{Failure, Kind};
 use vm::problem::{Code, Problem, echo, member, nearest};
 
-/// What other formats call our fields (KupenStack, DCM, OSAC, KubeVirt, golden paths): a hint, never a second dialect.
+/// What other formats call our fields (those of `KupenStack`, DCM, OSAC, `KubeVirt` and golden paths): a hint, never a second dialect.
 const ELSEWHERE: [(&str, &str); 14] = [
     ("vcpu", "cpu"),
     ("vcpus", "cpu"),
@@ -63,7 +63,7 @@ impl Schema {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 return unexpected.iter().map(|field| self.unknown(error, field)).collect();
             }
-            ValidationErrorKind::FalseSchema => self.not_with(pointer, document),
+            ValidationErrorKind::FalseSchema => not_with(pointer, document),
             ValidationErrorKind::Enum { .. } if !value.is_string() => return Vec::new(),
             ValidationErrorKind::Enum { options } => {
                 let text = value.as_str().unwrap_or_default();
@@ -166,15 +166,14 @@ impl Schema {
             )),
         }
     }
+}
 
-    /// A field of `image` beside a `source` that has no use for it.
-    fn not_with(&self, pointer: &str, document: &Value) -> Problem {
-        let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
-        let source =
-            document.pointer(&format!("{parent}/source")).and_then(Value::as_str).unwrap_or_default();
-        Problem::new(pointer, Code::Exclusive, format!("`{field}` does not go with `source: {source}`"))
-            .hint("remove it")
-    }
+/// A field of `image` beside a `source` that has no use for it.
+fn not_with(pointer: &str, document: &Value) -> Problem {
+    let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
+    let source = document.pointer(&format!("{parent}/source")).and_then(Value::as_str).unwrap_or_default();
+    Problem::new(pointer, Code::Exclusive, format!("`{field}` does not go with `source: {source}`"))
+        .hint("remove it")
 }
 
 fn wrong_type(pointer: &str, kind: &TypeKind, value: &Value) -> Problem {

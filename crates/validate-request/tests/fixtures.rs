@@ -1,6 +1,7 @@
 //! Every request of `tests/fixtures/requests` through the built binary: its whole output and exit code.
 //!
 //! `SNAPSHOTS=overwrite` writes what is expected anew; review the difference.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,7 +18,7 @@ fn requests(folder: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let is_request = |name: &String| {
-        let input = name.ends_with(".yaml") || name.ends_with(".json");
+        let input = name.rsplit_once('.').is_some_and(|(_, form)| matches!(form, "yaml" | "json"));
         input && !name.ends_with(".policy.yaml") && !name.ends_with(".accepted.json")
     };
     let mut names: Vec<String> = names.filter(is_request).collect();
@@ -38,11 +39,11 @@ fn run(folder: &Path, name: &str, arguments: &[String]) -> Output {
     command.output().unwrap()
 }
 
-fn compare(failures: &mut Vec<String>, actual: String, expected: PathBuf) {
+fn compare(failures: &mut Vec<String>, actual: String, expected: &Path) {
     let assert = snapbox::Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV);
     let name = expected.file_name().unwrap().to_string_lossy().into_owned();
     if let Err(error) =
-        assert.try_eq(Some(&name), Data::text(actual).raw(), Data::read_from(&expected, None).raw())
+        assert.try_eq(Some(&name), Data::text(actual).raw(), Data::read_from(expected, None).raw())
     {
         failures.push(error.to_string());
     }
@@ -70,7 +71,7 @@ fn what_is_wrong_is_refused_in_these_words() {
             "{name}: something was left behind"
         );
         let text = format!("exit {}\n{lines}", ended.status.code().unwrap());
-        compare(&mut failures, text.clone(), folder.join(format!("{}.expected", stem(name))));
+        compare(&mut failures, text.clone(), &folder.join(format!("{}.expected", stem(name))));
         seen += &text;
     }
     let missing: Vec<&str> =
@@ -87,7 +88,7 @@ fn what_is_right_is_accepted_with_every_default_explicit() {
         let ended = run(&folder, &name, &[]);
         assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
         let accepted = String::from_utf8(ended.stdout).unwrap();
-        compare(&mut failures, accepted.clone(), folder.join(format!("{}.accepted.json", stem(&name))));
+        compare(&mut failures, accepted.clone(), &folder.join(format!("{}.accepted.json", stem(&name))));
 
         let again = tempfile::tempdir().unwrap();
         std::fs::write(again.path().join(&name), &accepted).unwrap();

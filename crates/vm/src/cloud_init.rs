@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use crate::name::{Package, PublicKey, TimeZone, User};
 use crate::request::Request;
 
 /// KubeVirt refuses more inline user data than this many bytes (`vmi-create-admitter.go`, `cloudInitUserMaxLen`).
@@ -35,10 +36,10 @@ pub fn user_data(request: &Request) -> Option<String> {
     }
     customization.user_data.clone().or_else(|| {
         let config = CloudConfig {
-            user: request.spec.access.user.as_ref().map(|user| user.as_str()),
-            ssh_keys: request.spec.access.ssh_keys.iter().map(|key| key.as_str()).collect(),
-            timezone: customization.timezone.as_ref().map(|zone| zone.as_str()),
-            packages: customization.packages.iter().map(|package| package.as_str()).collect(),
+            user: request.spec.access.user.as_ref().map(User::as_str),
+            ssh_keys: request.spec.access.ssh_keys.iter().map(PublicKey::as_str).collect(),
+            timezone: customization.timezone.as_ref().map(TimeZone::as_str),
+            packages: customization.packages.iter().map(Package::as_str).collect(),
         };
         config.text()
     })
@@ -58,9 +59,9 @@ impl CloudConfig<'_> {
         for (key, values) in [("ssh_authorized_keys", &self.ssh_keys), ("packages", &self.packages)] {
             if !values.is_empty() {
                 let _ = writeln!(text, "{key}:");
-                values.iter().for_each(|value| {
+                for value in values {
                     let _ = writeln!(text, "  - {}", quoted(value));
-                });
+                }
             }
         }
         if text.is_empty() { None } else { Some(format!("{HEADER}\n{text}")) }

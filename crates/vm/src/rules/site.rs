@@ -1,5 +1,6 @@
 //! The site's policy against the request. Everything found here is `denied`, not `invalid`.
 
+use crate::name::Label;
 use crate::policy::{Policy, Wildcard, listed};
 use crate::problem::{Code, Problem, echo, nearest};
 use crate::quantity::Quantity;
@@ -78,12 +79,7 @@ fn name(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
 
 fn compute(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     let (cpu, memory) = ("/spec/compute/cpu", "/spec/compute/memory");
-    if !policy.allow.cpu_and_memory {
-        for pointer in [cpu, memory].into_iter().filter(|pointer| facts.get(pointer).is_some()) {
-            let message = "the policy sizes machines by instance type";
-            found.push(Problem::new(pointer, Code::PolicyCompute, message).hint("give `instanceType`"));
-        }
-    } else {
+    if policy.allow.cpu_and_memory {
         if let (Some(cpus), Some(most)) = (facts.number(cpu), policy.limits.cpu)
             && cpus > u64::from(most)
         {
@@ -101,6 +97,11 @@ fn compute(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
                 Code::PolicyCompute,
                 format!("`{wanted}`, the policy allows `{most}`"),
             ));
+        }
+    } else {
+        for pointer in [cpu, memory].into_iter().filter(|pointer| facts.get(pointer).is_some()) {
+            let message = "the policy sizes machines by instance type";
+            found.push(Problem::new(pointer, Code::PolicyCompute, message).hint("give `instanceType`"));
         }
     }
     let pointer = "/spec/compute/instanceType";
@@ -137,7 +138,7 @@ fn storage(facts: &Facts<'_>, policy: &Policy, disk: &str) -> Option<Problem> {
     let (tier, class) = (format!("{disk}/tier"), format!("{disk}/storageClass"));
     if let Some(name) = facts.text(&tier) {
         let Some((_, mapped)) = policy.storage_tiers.iter().find(|(tier, _)| tier.as_str() == name) else {
-            let names: Vec<&str> = policy.storage_tiers.keys().map(|tier| tier.as_str()).collect();
+            let names: Vec<&str> = policy.storage_tiers.keys().map(Label::as_str).collect();
             let problem =
                 Problem::new(tier, Code::PolicyStorage, format!("the policy has no tier {}", echo(name)));
             return Some(match nearest(name, names.iter().copied()) {

@@ -3,3 +3,7 @@ pub mod control_plane;
 pub mod files;
 pub mod git;
 pub mod pipeline;
+pub mod argocd;
+pub mod cdi;
+pub mod kubevirt;
+mod standin;

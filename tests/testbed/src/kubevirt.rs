@@ -1,0 +1,225 @@
+//! A stand-in for KubeVirt 1.8: a `VirtualMachine` gets its `VirtualMachineInstance`, which goes through its phases.
+//!
+//! It plays, in the order and with the words seen on a real cluster: run strategies Always, Once, RerunOnFailure (start) and Halted
+//! (stop); Pending, Scheduling, Scheduled, Running, and Failed or Succeeded on the way out; `printableStatus` by KubeVirt's own order of
+//! precedence; conditions Ready, DataVolumesReady, PodScheduled, Synchronized, AgentConnected (on request), RestartRequired; `created`,
+//! `ready`, `startFailure`, `observedGeneration`, `volumeSnapshotStatuses`; interfaces with a MAC and an address; finalizers. A machine
+//! waits for its claims and for the `DataVolumes` that own them.
+//!
+//! It does not play: admission (neither defaults nor refusals beyond the CRD's schema), launcher pods, instance types (taken as they
+//! are, never expanded), `dataVolumeTemplates`, live changes, migration, pause, snapshots, subresources, Manual start requests.
+//!
+//! What goes wrong is chosen by the request itself, so that the same request can be shown to a real cluster: a container disk
+//! whose image is named `nothing` or `missing` cannot be pulled; one named `crash` ends at start; a guest with more memory than the node
+//! is not scheduled. [`KubeVirt::fail`] does the same to any machine.
+
+mod instance;
+mod machine;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use kube::Client;
+use serde_json::Value;
+
+use crate::standin::{
+    Controller, Objects, Running, Scope, claims, instances, items, key, machines, text, volumes,
+};
+
+/// How a [`KubeVirt`] behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The namespaces it looks after; none named: all.
+    pub namespaces: Vec<String>,
+    /// How long each phase lasts.
+    pub pace: Duration,
+    /// How long a machine that failed to start waits before the next try, times the number of failures in a row (really 10 s
+    /// and growing).
+    pub start_back_off: Duration,
+    /// Whether a guest agent connects in every guest.
+    pub guest_agent: bool,
+    /// The address of every guest. One of this machine makes a port of it reachable.
+    pub address: IpAddr,
+    /// The memory of the one node, in GiB.
+    pub node_memory: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespaces: Vec::new(),
+            pace: Duration::from_millis(150),
+            start_back_off: Duration::from_secs(1),
+            guest_agent: false,
+            address: Ipv4Addr::new(10, 244, 0, 52).into(),
+            node_memory: 256,
+        }
+    }
+}
+
+/// What keeps a machine from running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The scheduler finds no node, in these words.
+    Unschedulable(String),
+    /// A container disk's image cannot be pulled: ErrImagePull, then ImagePullBackOff, in these words.
+    ImagePull(String),
+    /// The guest ends as soon as it starts, again and again: CrashLoopBackOff.
+    Crash,
+}
+
+/// A running stand-in for KubeVirt; it stops when dropped.
+#[derive(Debug)]
+pub struct KubeVirt {
+    running: Running,
+    faults: Faults,
+}
+
+type Faults = Arc<Mutex<HashMap<(String, String), Fault>>>;
+
+impl KubeVirt {
+    /// Start it, in the current tokio runtime.
+    pub fn start(client: Client, options: Options) -> Self {
+        let faults = Faults::default();
+        let objects = Objects::new(client);
+        let kinds = vec![machines(), instances(), volumes(), claims()];
+        let virt = Virt {
+            objects: objects.clone(),
+            scope: Scope(options.namespaces.clone()),
+            options,
+            faults: Arc::clone(&faults),
+            since: HashMap::new(),
+            started_from: HashMap::new(),
+            retry_at: HashMap::new(),
+        };
+        Self { running: Running::start(&objects, kinds, virt), faults }
+    }
+
+    /// Keep a machine from running, from its next phase on.
+    pub fn fail(&self, namespace: &str, name: &str, fault: Fault) {
+        self.faults().insert((namespace.to_owned(), name.to_owned()), fault);
+        self.running.poke();
+    }
+
+    /// Take back what [`KubeVirt::fail`] did: an image appears, a node gets room.
+    pub fn heal(&self, namespace: &str, name: &str) {
+        self.faults().remove(&(namespace.to_owned(), name.to_owned()));
+        self.running.poke();
+    }
+
+    fn faults(&self) -> MutexGuard<'_, HashMap<(String, String), Fault>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Virt {
+    objects: Objects,
+    options: Options,
+    scope: Scope,
+    faults: Faults,
+    /// Since when an instance, by uid, is in its step.
+    since: HashMap<String, (String, Instant)>,
+    /// The template that an instance, by uid, was made from.
+    started_from: HashMap<String, Value>,
+    /// When a machine, by uid, may be started again.
+    retry_at: HashMap<String, Instant>,
+}
+
+/// The claims and `DataVolumes` of all namespaces, by namespace and name.
+struct Storage {
+    claims: HashMap<(String, String), Value>,
+    volumes: HashMap<(String, String), Value>,
+}
+
+impl Controller for Virt {
+    async fn look(&mut self) -> Result<Option<Duration>> {
+        let by_name = |list: Vec<Value>| {
+            list.into_iter().map(|object| (key(&object), object)).collect::<HashMap<_, _>>()
+        };
+        let storage = Storage {
+            claims: by_name(self.objects.list(&claims()).await?),
+            volumes: by_name(self.objects.list(&volumes()).await?),
+        };
+        let live = by_name(self.objects.list(&instances()).await?);
+        let mut busy = false;
+        for instance in live.values() {
+            if self.scope.holds(instance) {
+                busy |= self.instance(instance, &storage).await?;
+            }
+        }
+        for machine in self.objects.list(&machines()).await? {
+            if self.scope.holds(&machine) {
+                busy |= self.machine(&machine, live.get(&key(&machine)), &storage).await?;
+            }
+        }
+        Ok(busy.then_some(self.options.pace / 2))
+    }
+}
+
+impl Virt {
+    /// Whether an instance has been in `step` for as long as a step takes.
+    fn long_enough(&mut self, instance: &Value, step: &str) -> bool {
+        let id = text(instance, "/metadata/uid").to_owned();
+        let since = self.since.entry(id).or_insert_with(|| (step.to_owned(), Instant::now()));
+        if since.0 != step {
+            *since = (step.to_owned(), Instant::now());
+        }
+        since.1.elapsed() >= self.options.pace
+    }
+
+    fn fault(&self, instance: &Value) -> Option<Fault> {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = faults.get(&key(instance)) {
+            return Some(fault.clone());
+        }
+        if gibibytes(text(instance, "/spec/domain/memory/guest")) > self.options.node_memory {
+            // The scheduler's words on a cluster of one node.
+            return Some(Fault::Unschedulable(
+                "0/1 nodes are available: 1 Insufficient memory. no new claims to deallocate, preemption: 0/1 nodes are available: \
+                 1 Preemption is not helpful for scheduling."
+                    .to_owned(),
+            ));
+        }
+        let images =
+            items(instance, "/spec/volumes").iter().map(|volume| text(volume, "/containerDisk/image"));
+        for image in images {
+            match image.rsplit('/').next().and_then(|last| last.split([':', '@']).next()) {
+                Some("nothing" | "missing") => {
+                    return Some(Fault::ImagePull(format!(
+                        "failed to pull and unpack image \"{image}\": failed to resolve image: {image}: not found"
+                    )));
+                }
+                Some("crash") => return Some(Fault::Crash),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Whole `GiB` of a quantity in `Gi` or `Ti`; smaller units are less than any node has.
+fn gibibytes(quantity: &str) -> u64 {
+    let parse =
+        |number: &str, factor: u64| number.parse::<u64>().map_or(0, |number| number.saturating_mul(factor));
+    if let Some(number) = quantity.strip_suffix("Ti") {
+        parse(number, 1024)
+    } else if let Some(number) = quantity.strip_suffix("Gi") {
+        parse(number, 1)
+    } else {
+        0
+    }
+}
+
+/// The names of the claims that a machine's volumes stand for.
+fn claim_names(template: &Value) -> impl Iterator<Item = &str> {
+    items(template, "/volumes").iter().filter_map(|volume| {
+        let claim = text(volume, "/persistentVolumeClaim/claimName");
+        let claim = if claim.is_empty() { text(volume, "/dataVolume/name") } else { claim };
+        (!claim.is_empty()).then_some(claim)
+    })
+}

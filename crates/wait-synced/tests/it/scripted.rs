@@ -94,6 +94,11 @@ impl Run {
         self.child.id()
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_at_work(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Wait for its end.
     pub(crate) async fn end(self) -> Ended {
         let Self { child, folder } = self;

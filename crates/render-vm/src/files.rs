@@ -228,6 +228,15 @@ fn cloud_init(request: &Request) -> Result<Value, Refused> {
             vm::cloud_init::MAX_BYTES
         )));
     }
+    // Kustomize, which Argo CD runs, writes a string raw before it reads it again, and YAML has no such characters raw
+    let unreadable =
+        |c: &char| c.is_control() && !matches!(c, '\n' | '\t' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
+    if let Some(c) = user_data.iter().flat_map(|text| text.chars()).find(unreadable) {
+        return Err(refused(format!(
+            "cloud-init user data holds the character U+{:04X}, which Kustomize cannot read",
+            u32::from(c)
+        )));
+    }
     Ok(json!({ "name": CLOUD_INIT, "secret": secret, "user_data": user_data }))
 }
 

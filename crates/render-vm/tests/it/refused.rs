@@ -76,3 +76,16 @@ fn more_user_data_than_kubevirt_takes() {
          has no such limit"
     );
 }
+
+/// YAML has an escape for them, but Kustomize 5 writes them raw and fails to read that: `control characters are not allowed`.
+#[test]
+fn characters_that_kustomize_cannot_read() {
+    for (c, name) in
+        [('\0', "0000"), ('\u{1b}', "001B"), ('\u{7f}', "007F"), ('\u{85}', "0085"), ('\u{fffe}', "FFFE")]
+    {
+        assert_eq!(
+            refusal(|r| r.spec.customization.user_data = Some(format!("#cloud-config\n# {c}"))),
+            format!("cloud-init user data holds the character U+{name}, which Kustomize cannot read")
+        );
+    }
+}

@@ -321,6 +321,15 @@ async fn absent_is_all_of_it_gone_and_nothing_else_that_answers_404() {
     run.end().await.is(0, "done: virtual machine `team-a/web01` is absent");
 }
 
+async fn who_may_not_read_is_told_so_after_a_minute() {
+    let standin = before().await;
+    standin.only_token("another");
+    let began = Instant::now();
+    let ended = Run::begin(&standin, "5m", &[COMMIT]).end().await;
+    ended.is(30, "error: cannot read application `argocd/in-cluster.team-a.web01` for 1m: Unauthorized");
+    assert!(began.elapsed() < Duration::from_secs(90));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_is_gone_at_the_deadline_is_transient() {
     let standin = before().await;

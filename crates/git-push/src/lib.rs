@@ -124,7 +124,10 @@ fn change(args: &Args, context: &Context) -> Result<Change, Failure> {
     let subject = match (&args.message, &request) {
         (Some(message), _) => message.clone(),
         (None, Some(request)) => request.subject.clone(),
-        (None, None) => format!("update {}", args.source.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())),
+        (None, None) => format!(
+            "update {}",
+            args.source.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+        ),
     };
     let trailers = request.as_ref().map(Request::trailers).unwrap_or_default();
     Ok(Change {
@@ -154,7 +157,8 @@ fn marker<'a>(args: &Args, files: &'a [gitops::File]) -> Result<Option<&'a gitop
     let mut requests = files.iter().filter(is_request);
     match (requests.next(), requests.next()) {
         (Some(first), Some(second)) => {
-            let what = format!("cannot tell which request marks the change: `{}` or `{}`", first.path, second.path);
+            let what =
+                format!("cannot tell which request marks the change: `{}` or `{}`", first.path, second.path);
             Err(Failure::new(Kind::Usage, what).hint("`--request` names it"))
         }
         (first, _) => Ok(first),

@@ -26,12 +26,13 @@ impl Request {
             Failure::new(Kind::Invalid, what).hint("the source is the output folder of `render-vm`")
         };
         let value = document::read(bytes, Form::Any).map_err(|problem| wrong(&problem.to_string()))?;
-        let request: vm::request::Request = serde_json::from_value(value).map_err(|error| wrong(&error.to_string()))?;
+        let request: vm::request::Request =
+            serde_json::from_value(value).map_err(|error| wrong(&error.to_string()))?;
         let (target, operation) = (&request.spec.target, request.spec.operation.word());
         Ok(Self {
             digest: request.digest(),
             subject: format!("{operation} vm {}/{}", target.namespace, target.name),
-            time: request.metadata.requested_at.map(|at| at.as_second()),
+            time: request.metadata.requested_at.map(jiff::Timestamp::as_second),
             operation,
             requested_by: request.metadata.requested_by.to_string(),
             id: request.metadata.request_id.to_string(),

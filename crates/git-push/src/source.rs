@@ -72,7 +72,8 @@ mod tests {
         for name in ["b/c/2", "a", "b/1"] {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
-        let files: Vec<_> = read(folder.path()).unwrap().into_iter().map(|f| (f.path.to_string(), f.bytes)).collect();
+        let files: Vec<_> =
+            read(folder.path()).unwrap().into_iter().map(|f| (f.path.to_string(), f.bytes)).collect();
         let wanted = ["a", "b/1", "b/c/2"].map(|name| (name.to_owned(), name.as_bytes().to_owned()));
         assert_eq!(files, wanted);
     }

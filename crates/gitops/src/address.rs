@@ -68,9 +68,9 @@ impl FromStr for Address {
             return Err("expected at most 2000 visible ASCII characters");
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            let scp = text.split_once(':').is_some_and(|(host, path)| {
-                !host.contains('/') && !path.starts_with(':') && host.len() > 1
-            });
+            let scp = text
+                .split_once(':')
+                .is_some_and(|(host, path)| !host.contains('/') && !path.starts_with(':') && host.len() > 1);
             return Err(if scp { "ssh is not supported yet" } else { FORM });
         };
         let https = match scheme {
@@ -86,8 +86,16 @@ impl FromStr for Address {
         let (host, port) = split_port(authority).ok_or(FORM)?;
         let host = host.to_ascii_lowercase();
         let port = match port {
-            None => if https { 443 } else { 80 },
-            Some(port) => port.parse().ok().filter(|p| *p != 0).ok_or("its port is not a number from 1 to 65535")?,
+            None => {
+                if https {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(port) => {
+                port.parse().ok().filter(|p| *p != 0).ok_or("its port is not a number from 1 to 65535")?
+            }
         };
         check_host(&host)?;
         check_path(path)?;
@@ -115,7 +123,9 @@ fn check_host(host: &str) -> Result<(), &'static str> {
         return inner.parse::<std::net::Ipv6Addr>().map(drop).map_err(|_| "its host is not an IPv6 address");
     }
     let label = |l: &str| {
-        !l.is_empty() && !l.starts_with('-') && l.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        !l.is_empty()
+            && !l.starts_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     if host.len() <= 253 && host.split('.').all(label) { Ok(()) } else { Err("its host is not a host name") }
 }
@@ -127,7 +137,10 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     if path.contains(['?', '#']) {
         return Err("a query does not belong into it");
     }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'~' | b'+' | b'-' | b':' | b'@' | b'=' | b',');
+    let plain = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'/' | b'.' | b'_' | b'~' | b'+' | b'-' | b':' | b'@' | b'=' | b',')
+    };
     if !path.bytes().all(plain) || path.split('/').any(|s| s.starts_with('-') || matches!(s, "." | "..")) {
         return Err("its path has parts that no repository's has");
     }

@@ -72,11 +72,16 @@ impl RemoteArgs {
                 .hint("`--url https://host/path`; user and password go into the folder of `--basic-auth`")
         })?;
         let branch = &self.branch;
-        if branch.starts_with('-') || !branch.is_ascii() || !Reference::is_valid_name(&format!("refs/heads/{branch}")) {
+        if branch.starts_with('-')
+            || !branch.is_ascii()
+            || !Reference::is_valid_name(&format!("refs/heads/{branch}"))
+        {
             return Err(usage("the value of `--branch` is not the name of a branch".to_owned()));
         }
-        let Found { credential, secrets } =
-            self.basic_auth.as_deref().map_or_else(|| Ok(Found::default()), |dir| credential::read(dir, &address))?;
+        let Found { credential, secrets } = self
+            .basic_auth
+            .as_deref()
+            .map_or_else(|| Ok(Found::default()), |dir| credential::read(dir, &address))?;
         library::prepare(self.authorities()?.as_deref()).map_err(|error| {
             usage(format!("cannot trust the certificates of `--ssl-ca-directory`: {}", error.message()))
                 .hint("the file has to hold certificates in PEM form")

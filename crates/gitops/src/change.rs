@@ -101,17 +101,18 @@ impl Message {
     pub fn new(subject: &str, trailers: &[(&'static str, &str)]) -> Result<Self, Failure> {
         let subject = subject.trim();
         // `one_line` leaves a text alone only if every character of it can be shown
-        let plain = !subject.contains(['\n', '\r', '\t']) && step::one_line(subject, Self::SUBJECT) == subject;
+        let plain =
+            !subject.contains(['\n', '\r', '\t']) && step::one_line(subject, Self::SUBJECT) == subject;
         if subject.is_empty() || !plain {
             let why = "the commit message is not one line of 1 to 200 printable characters";
             return Err(Failure::new(Kind::Usage, why));
         }
         let mut text = format!("{subject}\n");
-        for (n, (name, value)) in trailers.iter().enumerate() {
+        for (n, &(name, value)) in trailers.iter().enumerate() {
             let safe = |c: char| if c.is_ascii_alphanumeric() || " ._:/@+=,-".contains(c) { c } else { '_' };
             let value: String = value.trim().chars().take(200).map(safe).collect();
             text.push_str(if n == 0 { "\n" } else { "" });
-            text.push_str(&format!("{name}: {value}\n"));
+            text.extend([name, ": ", &value, "\n"]);
         }
         Ok(Self(text))
     }
@@ -134,7 +135,9 @@ mod tests {
 
     #[test]
     fn paths() {
-        for text in ["a", "vms/in-cluster/team-a/web-1/request.yaml", ".argocd-source.yaml", "a..b/c_d", "A/.gi/t"] {
+        for text in
+            ["a", "vms/in-cluster/team-a/web-1/request.yaml", ".argocd-source.yaml", "a..b/c_d", "A/.gi/t"]
+        {
             assert_eq!(text.parse::<FilePath>().map(|p| p.to_string()), Ok(text.to_owned()));
         }
         let (empty, relative, git, characters) = (

@@ -1,5 +1,6 @@
 //! Who we are to the server: the folder of a `basic-auth` workspace.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
@@ -54,7 +55,8 @@ pub(crate) fn read(folder: &Path, address: &Address) -> Result<Found, Failure> {
         }
         return Ok(found);
     }
-    let (Some(user), Some(password)) = (text(&folder.join("username"))?, text(&folder.join("password"))?) else {
+    let (Some(user), Some(password)) = (text(&folder.join("username"))?, text(&folder.join("password"))?)
+    else {
         return Err(usage(folder, "it holds neither `.git-credentials` nor `username` and `password`"));
     };
     // an editor's last newline is no part of a password
@@ -69,7 +71,7 @@ fn split(line: &str) -> Option<(&str, String, String, &str)> {
     let (scheme, rest) = line.split_once("://")?;
     let (login, server) = rest.rsplit_once('@')?;
     let (user, password) = login.split_once(':')?;
-    let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|t| t.into_owned());
+    let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
     Some((scheme, decode(user)?, decode(password)?, server.split('/').next().unwrap_or_default()))
 }
 

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use git2::{
-    AutotagOption, Cred, CredentialType, Error, ErrorClass, ErrorCode, FetchOptions, FetchPrune, Oid, ProxyOptions,
-    PushOptions, RemoteCallbacks, RemoteRedirect, Repository,
+    AutotagOption, Cred, CredentialType, Error, ErrorClass, ErrorCode, FetchOptions, FetchPrune, Oid,
+    ProxyOptions, PushOptions, RemoteCallbacks, RemoteRedirect, Repository,
 };
 use secrecy::ExposeSecret as _;
 use step::Kind;
@@ -22,7 +22,7 @@ const TRACKED: &str = "refs/remotes/origin/tip";
 const OUTGOING: &str = "refs/heads/outgoing";
 /// A server that is silent for so long has lost us. A push may run the server's hooks meanwhile.
 const FETCH_SILENCE: Duration = Duration::from_secs(30);
-const PUSH_SILENCE: Duration = Duration::from_secs(60);
+const PUSH_SILENCE: Duration = Duration::from_mins(1);
 /// What hooks say is kept up to so many bytes.
 const SAID: usize = 4096;
 
@@ -54,18 +54,26 @@ pub(crate) enum Sent {
     Not { trouble: Trouble, offered: bool },
 }
 
+/// What a server says of the branch after a push.
+enum Status {
+    Updated,
+    Rejected(String),
+}
+
 /// What the callbacks of one exchange saw.
 #[derive(Default)]
 struct Seen {
     /// How often credentials were asked for.
     asked: Cell<u32>,
+    /// Another server than ours asked for them.
+    elsewhere: Cell<bool>,
     said: RefCell<Vec<u8>>,
     /// The update was let through to the server.
     offered: Cell<bool>,
     /// The branch was not where the commit builds on.
     moved: Cell<bool>,
-    /// The server's word on the branch: none, acknowledged, or why not.
-    status: RefCell<Option<Option<String>>>,
+    /// The server's word on the branch, if it gave one.
+    status: RefCell<Option<Status>>,
 }
 
 impl Link {
@@ -74,10 +82,18 @@ impl Link {
     }
 
     /// Bring the branch's tip here, with so much of its history; `None` if the branch does not exist.
-    pub(crate) fn fetch(&self, repository: &Repository, depth: Depth, until: Instant) -> Result<Option<Oid>, Trouble> {
+    pub(crate) fn fetch(
+        &self,
+        repository: &Repository,
+        depth: Depth,
+        until: Instant,
+    ) -> Result<Option<Oid>, Trouble> {
         let seen = Seen::default();
         let fetched = self.try_fetch(repository, depth, until, &seen);
-        fetched.map_err(|error| self.explain(&error, &seen))
+        fetched.map_err(|error| {
+            let over = Instant::now() >= until;
+            if over { Trouble::new(Class::Passing, "no answer in time") } else { self.explain(&error, &seen) }
+        })
     }
 
     fn try_fetch(
@@ -111,14 +127,24 @@ impl Link {
     }
 
     /// Offer `commit` to a branch that is at `expected`, or is not there at all.
-    pub(crate) fn push(&self, repository: &Repository, commit: Oid, expected: Option<Oid>, until: Instant) -> Sent {
+    pub(crate) fn push(
+        &self,
+        repository: &Repository,
+        commit: Oid,
+        expected: Option<Oid>,
+        until: Instant,
+    ) -> Sent {
         let seen = Seen::default();
         let pushed = self.try_push(repository, commit, expected, until, &seen);
         let trouble = match (pushed, seen.status.take()) {
-            (Ok(()), Some(None)) => return Sent::Acknowledged,
+            (Ok(()), Some(Status::Updated)) => return Sent::Acknowledged,
             // libgit2 says `Ok` for a rejected push as well
-            (_, Some(Some(status))) => Trouble::of_rejection(&status, &self.said(&seen), &self.secrets),
-            (Ok(()), None) => Trouble::new(Class::Passing, "the server did not say what became of the branch"),
+            (_, Some(Status::Rejected(status))) => {
+                Trouble::of_rejection(&status, &self.said(&seen), &self.secrets)
+            }
+            (Ok(()), None) => {
+                Trouble::new(Class::Passing, "the server did not say what became of the branch")
+            }
             (Err(_), _) if seen.moved.get() => Trouble::new(Class::Contention, "the branch has moved"),
             // an acknowledgement in an answer that broke off is no clean one
             (Err(error), _) => self.explain(&error, &seen),
@@ -149,7 +175,8 @@ impl Link {
             })
             .push_update_reference(|name, status| {
                 if name == self.reference() {
-                    seen.status.replace(Some(status.map(str::to_owned)));
+                    let word = status.map_or(Status::Updated, |why| Status::Rejected(why.to_owned()));
+                    seen.status.replace(Some(word));
                 }
                 Ok(())
             });
@@ -168,15 +195,21 @@ impl Link {
         let mut callbacks = RemoteCallbacks::new();
         callbacks
             .credentials(move |url, _, allowed| {
+                // libgit2 follows a redirect to another port of the host whatever it is told
+                if !url.parse::<Address>().is_ok_and(|url| url.same_server(&self.address)) {
+                    seen.elsewhere.set(true);
+                    return Err(Error::new(
+                        ErrorCode::Auth,
+                        ErrorClass::Callback,
+                        "asked for by another server",
+                    ));
+                }
                 seen.asked.set(seen.asked.get() + 1);
                 let refuse = |why| Err(Error::new(ErrorCode::Auth, ErrorClass::Callback, why));
                 let Some(credential) = &self.credential else { return refuse("no credential") };
                 // asked again means refused; libgit2 would go on asking
                 if seen.asked.get() > 1 || !allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
                     return refuse("credential refused");
-                }
-                if !url.parse::<Address>().is_ok_and(|url| url.same_server(&self.address)) {
-                    return refuse("asked for by another server");
                 }
                 Cred::userpass_plaintext(&credential.user, credential.password.expose_secret())
             })
@@ -198,6 +231,9 @@ impl Link {
     }
 
     fn explain(&self, error: &Error, seen: &Seen) -> Trouble {
+        if seen.elsewhere.get() {
+            return Trouble::redirected();
+        }
         let permission = |words: &str| Trouble::new(Class::Lasting(Kind::Permission), words);
         match (seen.asked.get(), &self.credential, error.code()) {
             (1.., None, ErrorCode::Auth) => permission("it asks for a credential and none for it was given"),

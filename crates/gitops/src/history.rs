@@ -24,6 +24,13 @@ pub(crate) fn is_here(repository: &Repository, commit: Oid) -> Result<bool, Erro
     Ok(repository.odb()?.exists(commit))
 }
 
+/// What a search found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Search {
+    Found(Oid),
+    Nowhere,
+}
+
 /// The first commit, going back from `tip`, for which `wanted` holds; `stop` and what is behind it is not looked at.
 /// `None` if there is none among the commits here and others are not here.
 pub(crate) fn find(
@@ -31,7 +38,7 @@ pub(crate) fn find(
     tip: Oid,
     stop: Option<Oid>,
     wanted: impl Fn(Oid) -> Result<bool, Error>,
-) -> Result<Option<Option<Oid>>, Error> {
+) -> Result<Option<Search>, Error> {
     let (mut queue, mut known, mut missing) = (VecDeque::from([tip]), HashSet::from([tip]), false);
     while let Some(commit) = queue.pop_front() {
         if !is_here(repository, commit)? {
@@ -39,18 +46,23 @@ pub(crate) fn find(
             continue;
         }
         if wanted(commit)? {
-            return Ok(Some(Some(commit)));
+            return Ok(Some(Search::Found(commit)));
         }
         if Some(commit) != stop {
             queue.extend(parents(repository, commit)?.into_iter().filter(|p| known.insert(*p)));
         }
     }
-    Ok(if missing { None } else { Some(None) })
+    Ok(if missing { None } else { Some(Search::Nowhere) })
 }
 
 /// Whether `from` is `to` or comes after it; `None` if the commits here do not tell.
-pub(crate) fn holds(repository: &Repository, from: Oid, to: Oid, stop: Option<Oid>) -> Result<Option<bool>, Error> {
-    Ok(find(repository, from, stop, |commit| Ok(commit == to))?.map(|found| found.is_some()))
+pub(crate) fn holds(
+    repository: &Repository,
+    from: Oid,
+    to: Oid,
+    stop: Option<Oid>,
+) -> Result<Option<bool>, Error> {
+    Ok(find(repository, from, stop, |commit| Ok(commit == to))?.map(|found| found != Search::Nowhere))
 }
 
 /// The commit since which, up to `tip`, `state` has held; `None` if the commits here do not tell.

@@ -3,7 +3,10 @@
 //! Timeouts, trusted certificates and configuration paths are C globals of libgit2. They are set here and nowhere else, and
 //! only while [`TURN`] is held, which every exchange with a server holds as well: nobody reads them meanwhile.
 
-#![expect(unsafe_code, reason = "git2 marks the setters of C globals as unsafe; `TURN` is what makes them sound")]
+#![expect(
+    unsafe_code,
+    reason = "git2 marks the setters of C globals as unsafe; `TURN` is what makes them sound"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

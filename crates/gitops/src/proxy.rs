@@ -11,7 +11,8 @@ pub(crate) fn from_environment(address: &Address) -> Option<String> {
 }
 
 fn choose(address: &Address, proxy: Option<String>, except: Option<&str>) -> Option<String> {
-    let excepted = except.is_some_and(|list| list.split([',', ' ']).any(|entry| covers(entry.trim(), address)));
+    let excepted =
+        except.is_some_and(|list| list.split([',', ' ']).any(|entry| covers(entry.trim(), address)));
     proxy.filter(|_| address.is_https() && !excepted)
 }
 

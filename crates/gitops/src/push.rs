@@ -7,6 +7,7 @@ use step::{Context, Failure, Kind};
 
 use crate::change::{Change, commit_id};
 use crate::exchange::Sent;
+use crate::history::Search;
 use crate::pace::pause;
 use crate::remote::{LAST_LOOK, Remote, local};
 use crate::tree::{Clash, Edit, Plan, Verdict, Why, Write};
@@ -65,7 +66,10 @@ impl Remote {
                 Attempt::Done(pushed) => return Ok(pushed),
                 Attempt::Again(trouble) => {
                     tracing::info!("attempt {} to push: {}", attempt + 1, trouble.words);
-                    last = Some(trouble);
+                    // what the deadline cut short says less than what happened before
+                    if last.is_none() || !context.left().is_zero() {
+                        last = Some(trouble);
+                    }
                 }
             }
             pause(attempt, context);
@@ -83,9 +87,9 @@ impl Remote {
             Ok(Judged::Failure(failure)) => return Err(failure),
             Err(trouble) => return Err(self.cannot_read(&trouble)),
         };
-        let content = |id: Oid| self.repository.find_blob(id).map(|blob| blob.content().to_owned());
+        let bytes = |id: Oid| self.repository.find_blob(id).map(|blob| blob.content().to_owned());
         let edit = |write: Write| -> Result<Edit, Error> {
-            Ok(Edit { path: write.path, before: write.before.map(content).transpose()?, after: write.bytes })
+            Ok(Edit { path: write.path, before: write.before.map(bytes).transpose()?, after: write.bytes })
         };
         writes.into_iter().map(edit).collect::<Result<_, _>>().map(Plan::Write).map_err(|error| local(&error))
     }
@@ -148,7 +152,8 @@ impl Remote {
         match self.link.push(&self.repository, commit, tip, context.deadline()) {
             Sent::Acknowledged => Ok(Attempt::Done(pushed(commit, true))),
             Sent::Not { trouble, offered: true } => {
-                let open = !trouble.is_clear() || offer.as_ref().is_some_and(|o| o.open && o.commit == commit);
+                let open =
+                    !trouble.is_clear() || offer.as_ref().is_some_and(|o| o.open && o.commit == commit);
                 *offer = Some(Offer { commit, parent: tip, trouble: trouble.clone(), open });
                 Ok(Attempt::Again(trouble))
             }
@@ -161,7 +166,12 @@ impl Remote {
     }
 
     /// Whether the commit that was offered is on the branch.
-    fn settle(&self, offer: Option<&Offer>, tip: Option<Oid>, until: Instant) -> Result<Option<Pushed>, Trouble> {
+    fn settle(
+        &self,
+        offer: Option<&Offer>,
+        tip: Option<Oid>,
+        until: Instant,
+    ) -> Result<Option<Pushed>, Trouble> {
         let (Some(offer), Some(tip)) = (offer, tip) else { return Ok(None) };
         if tip == offer.commit {
             return Ok(Some(pushed(offer.commit, true)));
@@ -169,12 +179,18 @@ impl Remote {
         if Some(tip) == offer.parent || !offer.open {
             return Ok(None);
         }
-        let landed = self.deepen(until, EVERYTHING, |r| history::holds(r, tip, offer.commit, offer.parent))?;
+        let landed =
+            self.deepen(until, EVERYTHING, |r| history::holds(r, tip, offer.commit, offer.parent))?;
         Ok((landed == Some(true)).then(|| pushed(offer.commit, true)))
     }
 
     /// The time is up or we are asked to stop: a last look if anything is open.
-    fn give_up(&self, change: &Change, offer: Option<&Offer>, last: Option<&Trouble>) -> Result<Pushed, Failure> {
+    fn give_up(
+        &self,
+        change: &Change,
+        offer: Option<&Offer>,
+        last: Option<&Trouble>,
+    ) -> Result<Pushed, Failure> {
         let open = offer.filter(|o| o.open);
         let words = last.map_or("no time was left to begin", |t| t.words.as_str());
         if open.is_none() {
@@ -209,25 +225,28 @@ impl Remote {
         };
         let tree = tree::of(&self.repository, tip).map_err(|e| trouble(&e))?;
         let base = tree::of(&self.repository, base).map_err(|e| trouble(&e))?;
-        let verdict = tree::compare(&self.repository, change, tree.as_ref(), base.as_ref()).map_err(|e| trouble(&e))?;
+        let verdict =
+            tree::compare(&self.repository, change, tree.as_ref(), base.as_ref()).map_err(|e| trouble(&e))?;
         let done_in = |commit: Oid| {
             let tree = self.repository.find_commit(commit)?.tree()?;
             tree::is_done(&self.repository, &tree, change)
         };
         match (verdict, tip) {
             (Verdict::Write(writes), _) => Ok(Judged::Write(writes)),
-            (Verdict::Done, Some(tip)) => match self.deepen(until, EVERYTHING, |r| history::since(r, tip, done_in)) {
-                Ok(since) => Ok(Judged::Done(since.unwrap_or(tip))),
-                // the tip holds it in any case
-                Err(Trouble { class: Class::Lasting(_), .. }) => Ok(Judged::Done(tip)),
-                Err(trouble) => Err(trouble),
-            },
+            (Verdict::Done, Some(tip)) => {
+                match self.deepen(until, EVERYTHING, |r| history::since(r, tip, done_in)) {
+                    Ok(since) => Ok(Judged::Done(since.unwrap_or(tip))),
+                    // the tip holds it in any case
+                    Err(Trouble { class: Class::Lasting(_), .. }) => Ok(Judged::Done(tip)),
+                    Err(trouble) => Err(trouble),
+                }
+            }
             (Verdict::OtherContent, _) => Ok(Judged::Failure(self.other_content(change))),
             (Verdict::Clashes(clashes), Some(tip)) if change.marker.is_some() => {
                 // it may have been made and replaced since; without an answer it is a conflict all the same
                 let earlier = self.deepen(until, SOME, |r| history::find(r, tip, None, done_in));
                 Ok(Judged::Failure(match earlier {
-                    Ok(Some(Some(commit))) => self.superseded(commit),
+                    Ok(Some(Search::Found(commit))) => self.superseded(commit),
                     _ => self.conflict(change, &clashes),
                 }))
             }
@@ -249,7 +268,8 @@ impl Remote {
         let parent = tip.map(|tip| self.repository.find_commit(tip)).transpose()?;
         let tree: Option<Tree<'_>> = parent.as_ref().map(git2::Commit::tree).transpose()?;
         let tree = self.repository.find_tree(tree::write(&self.repository, tree.as_ref(), writes)?)?;
-        let time = change.time.or_else(|| parent.as_ref().map(|p| p.committer().when().seconds())).unwrap_or(0);
+        let time =
+            change.time.or_else(|| parent.as_ref().map(|p| p.committer().when().seconds())).unwrap_or(0);
         let author = Signature::new(AUTHOR.0, AUTHOR.1, &Time::new(time, 0))?;
         let parents: Vec<_> = parent.iter().collect();
         self.repository.commit(None, &author, &author, change.message.as_str(), &tree, &parents)
@@ -260,8 +280,11 @@ impl Remote {
     }
 
     fn no_base(&self, base: &str) -> Failure {
-        Failure::new(Kind::Conflict, format!("cannot compare with commit `{base}`: {} does not lead to it", self.place()))
-            .hint("the base is the commit that the files were rendered against")
+        Failure::new(
+            Kind::Conflict,
+            format!("cannot compare with commit `{base}`: {} does not lead to it", self.place()),
+        )
+        .hint("the base is the commit that the files were rendered against")
     }
 
     fn other_content(&self, change: &Change) -> Failure {
@@ -271,7 +294,8 @@ impl Remote {
     }
 
     fn superseded(&self, commit: Oid) -> Failure {
-        let what = format!("commit `{commit}` made this change on {}, and a later one replaced it", self.place());
+        let what =
+            format!("commit `{commit}` made this change on {}, and a later one replaced it", self.place());
         Failure::new(Kind::Superseded, what).hint("a new request needs a request id of its own")
     }
 
@@ -285,7 +309,8 @@ impl Remote {
         };
         let odd = clashes.iter().find(|clash| matches!(clash.why, Why::Odd(_)));
         let Some(first) = odd.or_else(|| clashes.first()) else { return self.other_content(change) };
-        let more = if clashes.len() > 1 { format!(" (and {} more)", clashes.len() - 1) } else { String::new() };
+        let more =
+            if clashes.len() > 1 { format!(" (and {} more)", clashes.len() - 1) } else { String::new() };
         let what = format!("cannot change {}: {}{more}", self.place(), line(first));
         let failure = Failure::new(if odd.is_some() { Kind::Refused } else { Kind::Conflict }, what);
         let details = if clashes.len() > 1 { clashes.iter().map(line).collect() } else { Vec::new() };

@@ -86,7 +86,9 @@ impl Remote {
     pub fn read(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>, Failure> {
         let read = || -> Result<Option<Vec<u8>>, Error> {
             let tree = tree::of(&self.repository, commit_id(commit))?;
-            let tree::At::Blob(id) = tree::at(&self.repository, tree.as_ref(), path)? else { return Ok(None) };
+            let tree::At::Blob(id) = tree::at(&self.repository, tree.as_ref(), path)? else {
+                return Ok(None);
+            };
             Ok(Some(self.repository.find_blob(id)?.content().to_owned()))
         };
         read().map_err(|error| local(&error))
@@ -97,7 +99,13 @@ impl Remote {
     ///
     /// One pass of fetches, deeper each time until the history tells: a failure is for the caller to try again. A commit
     /// that the branch does not lead to is [`Relation::Lacks`].
-    pub fn relation(&self, ours: &str, live: &str, path: &str, context: &Context) -> Result<Relation, Failure> {
+    pub fn relation(
+        &self,
+        ours: &str,
+        live: &str,
+        path: &str,
+        context: &Context,
+    ) -> Result<Relation, Failure> {
         let (Some(ours), Some(live)) = (commit_id(ours), commit_id(live)) else {
             let why = "cannot compare commits: an id is not 40 hex digits in lower case";
             return Err(Failure::new(Kind::Usage, why));

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 const SHORTEST: usize = 6;
 /// What the header of a private key in any PEM dialect has in it.
 const KEY: &str = "PRIVATE KEY-----";
-/// The header of an OpenPGP key has the word elsewhere.
+/// The header of an `OpenPGP` key has the word elsewhere.
 const OTHER_KEYS: [&str; 2] = ["-----BEGIN PGP PRIVATE KEY BLOCK", "PuTTY-User-Key-File-"];
 
 /// Secrets in every spelling that they are looked for in.
@@ -42,7 +42,8 @@ impl Secrets {
         if self.spellings.iter().any(|s| holds(s.expose_secret())) {
             return Some("a credential of this step");
         }
-        let key = holds(KEY) || OTHER_KEYS.iter().any(|k| holds(k)) || in_base64(KEY).iter().any(|k| holds(k));
+        let key =
+            holds(KEY) || OTHER_KEYS.iter().any(|k| holds(k)) || in_base64(KEY).iter().any(|k| holds(k));
         key.then_some("a private key")
     }
 
@@ -84,7 +85,9 @@ fn without_logins(text: &str) -> String {
     let mut parts = text.split("://");
     let mut clean = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let end = part.find(|c: char| c == '/' || c.is_whitespace() || matches!(c, '\'' | '"' | '`')).unwrap_or(part.len());
+        let end = part
+            .find(|c: char| c == '/' || c.is_whitespace() || matches!(c, '\'' | '"' | '`'))
+            .unwrap_or(part.len());
         let start = part[..end].rfind('@').map_or(0, |at| at + 1);
         clean.push_str("://");
         clean.push_str(&part[start..]);

@@ -169,13 +169,11 @@ pub(crate) fn write(repository: &Repository, tip: Option<&Tree<'_>>, writes: &[W
     for Write { path, bytes, .. } in writes {
         update.upsert(path.as_str(), repository.blob(bytes)?, FileMode::Blob);
     }
-    match tip {
-        Some(tip) => update.create_updated(repository, tip),
-        None => {
-            let empty = repository.find_tree(repository.treebuilder(None)?.write()?)?;
-            update.create_updated(repository, &empty)
-        }
+    if let Some(tip) = tip {
+        return update.create_updated(repository, tip);
     }
+    let empty = repository.find_tree(repository.treebuilder(None)?.write()?)?;
+    update.create_updated(repository, &empty)
 }
 
 fn blob_id(bytes: &[u8]) -> Result<Oid, Error> {
@@ -185,6 +183,8 @@ fn blob_id(bytes: &[u8]) -> Result<Oid, Error> {
 impl Change {
     /// Whether what is there stays.
     fn keeps(&self, path: &FilePath) -> bool {
-        self.keep.iter().any(|folder| path.as_str().strip_prefix(folder.as_str()).is_some_and(|p| p.starts_with('/')))
+        self.keep
+            .iter()
+            .any(|folder| path.as_str().strip_prefix(folder.as_str()).is_some_and(|p| p.starts_with('/')))
     }
 }

@@ -42,7 +42,7 @@ impl Trouble {
             return Self::of_status(status.trim().parse().unwrap_or(0));
         }
         if text.contains("redirect") && !text.starts_with("too many redirects") {
-            return Self::new(Class::Lasting(Kind::Usage), "the server redirects elsewhere, which is not followed");
+            return Self::redirected();
         }
         let class = match (error.code(), error.class()) {
             (ErrorCode::NotFastForward, _) => Class::Contention,
@@ -63,11 +63,18 @@ impl Trouble {
         Self::new(class, words)
     }
 
+    /// The server would have us go to another one.
+    pub(crate) fn redirected() -> Self {
+        Self::new(Class::Lasting(Kind::Usage), "the server redirects elsewhere, which is not followed")
+    }
+
     /// What an HTTP status other than 200 means.
     pub(crate) fn of_status(status: u16) -> Self {
         let (class, meaning) = match status {
             401 | 403 | 407 => (Class::Lasting(Kind::Permission), "access denied"),
-            404 | 410 => (Class::Lasting(Kind::Usage), "no such repository, or the credential may not see it"),
+            404 | 410 => {
+                (Class::Lasting(Kind::Usage), "no such repository, or the credential may not see it")
+            }
             413 => (Class::Lasting(Kind::Refused), "too large"),
             408 | 425 | 429 => (Class::Busy, "too busy"),
             400..=499 => (Class::Lasting(Kind::Refused), "refused"),
@@ -92,6 +99,8 @@ impl Trouble {
         let lower = status.to_ascii_lowercase();
         let race = RACE.iter().any(|word| lower.contains(word));
         let class = if race { Class::Contention } else { Class::Lasting(Kind::Refused) };
+        // git explains a held lock at length; its first sentence tells it all
+        let said = if race { said.split_once(".\n").map_or(said, |(first, _)| first) } else { said };
         let words = if said.is_empty() { status.to_owned() } else { format!("{status}: {said}") };
         Self::new(class, one_line(&secrets.redact(&words), WORDS))
     }
@@ -150,7 +159,12 @@ mod tests {
             let trouble = Trouble::of_rejection(status, "", &Secrets::default());
             assert_eq!(trouble, Trouble::new(Class::Contention, status), "{status}");
         }
-        let trouble = Trouble::of_rejection("pre-receive hook declined", "not on\nFridays", &Secrets::default());
+        let said = "error: cannot lock ref 'refs/heads/main': File exists.\n\nAnother git process seems to be running";
+        let trouble = Trouble::of_rejection("failed to update ref", said, &Secrets::default());
+        let words = "failed to update ref: error: cannot lock ref 'refs/heads/main': File exists";
+        assert_eq!(trouble, Trouble::new(Class::Contention, words));
+        let trouble =
+            Trouble::of_rejection("pre-receive hook declined", "not on\nFridays", &Secrets::default());
         let refused = Class::Lasting(Kind::Refused);
         assert_eq!(trouble, Trouble::new(refused, "pre-receive hook declined: not on Fridays"));
     }

@@ -85,9 +85,9 @@ impl Server {
     async fn start(address: IpAddr, identity: Option<tls::Identity>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let repository = Repository::create(folder.path().join(NAME))?;
-        let mut random = [0; 20];
+        let mut random = [0; 16];
         openssl::rand::rand_bytes(&mut random)?;
-        let password = random.iter().map(|b| format!("{b:02x}")).collect();
+        let password = format!("{:032x}", u128::from_ne_bytes(random));
         let root = folder.path().to_owned();
         let shared = Arc::new(Shared { root, password, faults: Mutex::default(), seen: Mutex::default() });
         let ca = identity.as_ref().map(|i| i.ca_pem.clone());

@@ -55,7 +55,7 @@ pub(super) async fn answer(
         tracing::debug!(stderr = %String::from_utf8_lossy(&output.stderr), "git http-backend");
     }
     sent.context("the client went away")?;
-    parse(Bytes::from(output.stdout))
+    parse(&Bytes::from(output.stdout))
 }
 
 /// An error is the client's; the write side failing means that git has decided without reading on.
@@ -70,7 +70,7 @@ async fn pass_on(mut body: Incoming, mut input: tokio::process::ChildStdin) -> R
 }
 
 /// A CGI answer: header lines, an empty line, the body. `Status` is 200 where it is not given.
-fn parse(output: Bytes) -> Result<Response<Bytes>> {
+fn parse(output: &Bytes) -> Result<Response<Bytes>> {
     let end =
         output.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(|| anyhow!("git sent no header"))?;
     let mut response = Response::builder();

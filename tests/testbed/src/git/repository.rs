@@ -177,7 +177,7 @@ impl Repository {
                 "160000" => "1".repeat(40),
                 _ => text(self.run(&["hash-object", "-w", "--stdin"], &[], content)?)?,
             };
-            changes += &format!("{mode} {id}\t{path}\n");
+            changes.extend([mode, " ", &id, "\t", path, "\n"]);
         }
         self.run(&["update-index", "--index-info"], &index, changes.as_bytes())?;
         let tree = text(self.run(&["write-tree"], &index, b"")?)?;

@@ -129,6 +129,8 @@ async fn request_answer(
     match fault {
         None => git(&shared, parts, body).await.map(whole),
         Some(Fault::Status(code, retry_after)) => {
+            // a client that still sends would miss the answer; that is `Reset`
+            body.collect().await.map_err(io::Error::other)?;
             let mut response = plain(StatusCode::from_u16(code).map_err(io::Error::other)?);
             if let Some(seconds) = retry_after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -138,6 +140,7 @@ async fn request_answer(
         Some(Fault::Reset) => Err(handle.reset()),
         Some(Fault::Silence) => std::future::pending().await,
         Some(Fault::Redirect(to)) => {
+            body.collect().await.map_err(io::Error::other)?;
             let to = format!("{to}{}", parts.uri.path_and_query().map_or("", |p| p.as_str()));
             let mut response = plain(StatusCode::FOUND);
             response.headers_mut().insert(LOCATION, HeaderValue::from_str(&to).map_err(io::Error::other)?);

@@ -1,0 +1,102 @@
+//! Many pushers, one branch.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use testbed::git::Server;
+
+use crate::support::{Case, folder, one_commit, request};
+
+#[tokio::test]
+async fn thirty_two_at_once_all_arrive() {
+    const PUSHERS: usize = 32;
+    let server = Server::plain().await.unwrap();
+    let cases: Vec<_> =
+        (0..PUSHERS).map(|n| Case::new(&server, &format!("r-{n}"), &format!("vm-{n}"), 1)).collect();
+    let start = Instant::now();
+    let children: Vec<_> = cases.iter().map(|c| c.command("results", &[]).spawn().unwrap()).collect();
+    let ended: Vec<_> =
+        cases.iter().zip(children).map(|(c, child)| c.ended("results", child, start)).collect();
+    let tip = server.git().tip().unwrap();
+    let mut commits = BTreeSet::new();
+    for (n, one) in ended.iter().enumerate() {
+        assert!(one.ok().changed());
+        assert!(commits.insert(one.commit()));
+        let vm = format!("vm-{n}");
+        assert_eq!(one_commit(&server, &vm), one.commit());
+        let there = server.git().read(&tip, &format!("{}/request.yaml", folder(&vm))).unwrap();
+        assert_eq!(String::from_utf8(there).unwrap(), request(&format!("r-{n}"), &vm, 1));
+    }
+    assert_eq!(server.git().log().unwrap().len(), PUSHERS + 1);
+    server.git().fsck().unwrap();
+    let slowest = ended.iter().map(|e| e.took).max().unwrap();
+    println!("{PUSHERS} pushers, the last after {slowest:?}, {} requests", server.seen().len());
+}
+
+#[tokio::test]
+async fn two_requests_for_one_machine_are_one_push_and_one_conflict() {
+    let server = Server::plain().await.unwrap();
+    for round in 0..4 {
+        let vm = format!("vm-{round}");
+        let cases = [1, 2].map(|n| Case::new(&server, &format!("r-{round}-{n}"), &vm, n));
+        let children: Vec<_> = cases.iter().map(|c| c.command("results", &[]).spawn().unwrap()).collect();
+        let start = Instant::now();
+        let ended: Vec<_> =
+            cases.iter().zip(children).map(|(c, child)| c.ended("results", child, start)).collect();
+        let (won, lost) = if ended[0].code == 0 { (&ended[0], &ended[1]) } else { (&ended[1], &ended[0]) };
+        assert_eq!(one_commit(&server, &vm), won.ok().commit());
+        let path = folder(&vm);
+        assert_eq!(
+            lost.last(&server),
+            (
+                20,
+                format!(
+                    "error: cannot change branch `main` at `HOST`: `{path}/request.yaml` is there already, with other \
+                     content (and 1 more)"
+                )
+            )
+        );
+        assert_eq!(lost.results["changed"], "false");
+    }
+    server.git().fsck().unwrap();
+}
+
+#[tokio::test]
+async fn two_changes_from_one_base_are_one_push_and_one_conflict() {
+    let server = Server::plain().await.unwrap();
+    let base = Case::new(&server, "r-0", "web", 1).run(&[]).ok().commit().to_owned();
+    let cases = [2, 4].map(|cpu| Case::new(&server, &format!("r-{cpu}"), "web", cpu));
+    let flag = format!("--base={base}");
+    let children: Vec<_> = cases.iter().map(|c| c.command("results", &[&flag]).spawn().unwrap()).collect();
+    let start = Instant::now();
+    let ended: Vec<_> =
+        cases.iter().zip(children).map(|(c, child)| c.ended("results", child, start)).collect();
+    let (won, lost) = if ended[0].code == 0 { (0, &ended[1]) } else { (1, &ended[0]) };
+    assert!(ended[won].ok().changed());
+    let line = format!(
+        "error: cannot change branch `main` at `HOST`: `{}/request.yaml` is not as it was at commit `{base}` (and 1 more)",
+        folder("web")
+    );
+    assert_eq!(lost.last(&server), (20, line));
+    let there = server.git().read("main", &format!("{}/virtual-machine.yaml", folder("web"))).unwrap();
+    assert_eq!(String::from_utf8(there).unwrap(), format!("name: web\ncpu: {}\n", [2, 4][won]));
+    assert_eq!(server.git().log().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn eight_copies_of_one_request_are_one_commit() {
+    let server = Server::plain().await.unwrap();
+    let case = Case::new(&server, "r-1", "web", 1);
+    let names: Vec<_> = (0..8).map(|n| format!("results-{n}")).collect();
+    let start = Instant::now();
+    let children: Vec<_> = names.iter().map(|name| case.command(name, &[]).spawn().unwrap()).collect();
+    let ended: Vec<_> =
+        names.iter().zip(children).map(|(name, child)| case.ended(name, child, start)).collect();
+    let commit = one_commit(&server, "web");
+    for one in &ended {
+        assert_eq!(one.ok().commit(), commit);
+    }
+    assert!(ended.iter().any(crate::support::Ended::changed));
+    assert_eq!(server.git().log().unwrap().len(), 2);
+    server.git().fsck().unwrap();
+}

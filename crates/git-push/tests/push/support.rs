@@ -1,0 +1,171 @@
+//! One run of the binary: what goes in, what came out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use testbed::git::Server;
+
+/// Every result of the binary.
+const RESULTS: [&str; 6] = ["branch", "changed", "commit", "digest", "message", "outcome"];
+
+/// A normalised request for the machine `team-a/<vm>`.
+pub(crate) fn request(id: &str, vm: &str, cpu: u16) -> String {
+    format!(
+        "apiVersion: vmlifecycle.dev/v1alpha1\nkind: VMRequest\nmetadata:\n  requestId: {id}\n  requestedBy: jane@example.org\n\
+         spec:\n  operation: provision\n  target: {{name: {vm}, namespace: team-a, cluster: in-cluster}}\n\
+         \x20 compute: {{cpu: {cpu}, memory: 1Gi}}\n  image: {{source: container-disk, reference: \"quay.io/disks/linux:1\"}}\n"
+    )
+}
+
+pub(crate) fn folder(vm: &str) -> String {
+    format!("vms/in-cluster/team-a/{vm}")
+}
+
+/// The folder of one run: source, credentials, results.
+pub(crate) struct Case {
+    pub(crate) dir: TempDir,
+    password: String,
+    url: String,
+}
+
+impl Case {
+    /// A source with the three files that every machine has.
+    pub(crate) fn new(server: &Server, id: &str, vm: &str, cpu: u16) -> Self {
+        let case = Self::empty(server);
+        case.write(&format!("{}/request.yaml", folder(vm)), &request(id, vm, cpu));
+        case.write(&format!("{}/virtual-machine.yaml", folder(vm)), &format!("name: {vm}\ncpu: {cpu}\n"));
+        case.write("namespaces/in-cluster/team-a/namespace.yaml", "name: team-a\n");
+        case
+    }
+
+    pub(crate) fn empty(server: &Server) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("source")).unwrap();
+        fs::create_dir_all(dir.path().join("auth")).unwrap();
+        let lines =
+            format!("https://other:unrelated-pass@other.example.org\n{}\n", server.url_with_credentials());
+        fs::write(dir.path().join("auth/.git-credentials"), lines).unwrap();
+        fs::write(dir.path().join("auth/.gitconfig"), "[credential]\n\thelper = store\n").unwrap();
+        Self { dir, password: server.credentials().1.to_owned(), url: server.url() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file of the source.
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let path = self.path("source").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// The command with the flags that every run has, and results in a folder of their own.
+    pub(crate) fn command(&self, results: &str, more: &[&str]) -> Command {
+        let mut command = self.bare(results, more);
+        command
+            .arg(format!("--url={}", self.url))
+            .arg(format!("--basic-auth={}", self.path("auth").display()));
+        command
+    }
+
+    /// Without address and credentials.
+    pub(crate) fn bare(&self, results: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_git-push"));
+        command
+            .arg(format!("--source={}", self.path("source").display()))
+            .arg(format!("--outcome-path={}", self.path(results).join("outcome").display()))
+            .args(more)
+            .env_clear()
+            .env("TMPDIR", self.dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if more.iter().all(|flag| !flag.starts_with("--timeout")) {
+            command.arg("--timeout=2m");
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, more: &[&str]) -> Ended {
+        self.end("results", &mut self.command("results", more))
+    }
+
+    pub(crate) fn end(&self, results: &str, command: &mut Command) -> Ended {
+        let start = Instant::now();
+        let child = command.spawn().unwrap();
+        self.ended(results, child, start)
+    }
+
+    /// Wait for the end, and look for the password in all that came out.
+    pub(crate) fn ended(&self, results: &str, child: Child, start: Instant) -> Ended {
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let folder = self.path(results);
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let ended = Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            results: RESULTS.iter().map(|name| ((*name).to_owned(), read(name))).collect(),
+            took: start.elapsed(),
+        };
+        let all = format!("{}{}{:?}", ended.stdout, ended.stderr, ended.results);
+        for secret in [self.password.as_str(), "unrelated-pass", "Authorization"] {
+            assert!(!all.contains(secret), "a secret came out: {all}");
+        }
+        ended
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) results: BTreeMap<String, String>,
+    pub(crate) took: Duration,
+}
+
+impl Ended {
+    /// Exit code and the line that says how it ended, with what differs from run to run replaced.
+    pub(crate) fn last(&self, server: &Server) -> (i32, String) {
+        let line = self.stderr.lines().rev().find(|l| !l.starts_with("hint: ")).unwrap_or_default();
+        let repository = server.repository().display().to_string();
+        (self.code, line.replace(&server.host(), "HOST").replace(&repository, "REPOSITORY"))
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(&self) -> &Self {
+        assert_eq!((self.code, self.results["outcome"].as_str()), (0, "ok"), "{}", self.stderr);
+        self
+    }
+
+    pub(crate) fn commit(&self) -> &str {
+        &self.results["commit"]
+    }
+
+    pub(crate) fn changed(&self) -> bool {
+        self.results["changed"] == "true"
+    }
+}
+
+/// The commits that brought the request of this machine, which must be one, on a linear history in a sound repository.
+#[track_caller]
+pub(crate) fn one_commit(server: &Server, vm: &str) -> String {
+    let log = server.git().log_of(&format!("{}/request.yaml", folder(vm))).unwrap();
+    assert_eq!(log.len(), 1, "{vm}: {log:?}");
+    assert_eq!(server.git().not_linear().unwrap(), 1, "the first commit alone has no parent");
+    log[0].clone()
+}
+
+/// How git says that somebody else holds the lock of the branch.
+pub(crate) const LOCKED: &str = "failed to update ref: error: cannot lock ref 'refs/heads/main': Unable to create \
+                                 'REPOSITORY/./refs/heads/main.lock': File exists";
+
+pub(crate) fn write(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+}

@@ -3,7 +3,7 @@
 //! It plays, write by write as seen on the real controller: the refresh annotation and its removal together with the status it led to;
 //! `sync.status`, `sync.revision`, `comparedTo`, `reconciledAt`; automated sync with `operation`, `operationState` (Running, then
 //! Succeeded, or Running again with `finishedAt` and `retryCount` until the retries are used up, then Failed) and `history`; no
-//! operation where a commit changes nothing; conditions ComparisonError and SyncError; health of the application alone, by
+//! operation where a commit changes nothing; conditions `ComparisonError` and `SyncError`; health of the application alone, by
 //! Argo CD's rules for `VirtualMachine`, `DataVolume` and claims, moved without `reconciledAt`; `status.resources` without health;
 //! options `CreateNamespace=true`, `Prune=false`, `Delete=false`, `prune`, the finalizer `resources-finalizer.argocd.argoproj.io`.
 //!

@@ -1,12 +1,12 @@
 //! A stand-in for CDI 1.65: `DataVolumes` become claims and are filled.
 //!
 //! It plays: the claim of the same name, owned by the `DataVolume`, with CDI's size (6 % for the filesystem) and labels; the phases
-//! ImportScheduled, ImportInProgress, Succeeded of an import and SnapshotForSmartCloneInProgress,
-//! CloneFromSnapshotSourceInProgress, Succeeded of a clone, with progress and conditions in the order seen on a real cluster; an
+//! `ImportScheduled`, `ImportInProgress`, Succeeded of an import and `SnapshotForSmartCloneInProgress`,
+//! `CloneFromSnapshotSourceInProgress`, Succeeded of a clone, with progress and conditions in the order seen on a real cluster; an
 //! import that fails again and again; a storage class that CDI does not know, which refuses a volume without access modes.
 //!
 //! It does not play: bytes (nothing is fetched), admission (a changed `spec` is taken, a `DataSource` that is not there only leaves
-//! the volume without a phase), the `prime-…` claims, WaitForFirstConsumer, adoption, `DataImportCrons`, persistent volumes.
+//! the volume without a phase), the `prime-…` claims, `WaitForFirstConsumer`, adoption, `DataImportCrons`, persistent volumes.
 
 use std::{
     collections::HashMap,
@@ -157,9 +157,10 @@ impl Filler {
         if held || !elapsed {
             return Ok(true);
         }
-        let (scheduled, in_progress) = match clone_source(volume) {
-            true => ("SnapshotForSmartCloneInProgress", "CloneFromSnapshotSourceInProgress"),
-            false => ("ImportScheduled", "ImportInProgress"),
+        let (scheduled, in_progress) = if clone_source(volume) {
+            ("SnapshotForSmartCloneInProgress", "CloneFromSnapshotSourceInProgress")
+        } else {
+            ("ImportScheduled", "ImportInProgress")
         };
         let bound = ("Bound", "False", "Pending", pending(volume));
         if phase.is_empty() {

@@ -1,8 +1,8 @@
 //! A stand-in for KubeVirt 1.8: a `VirtualMachine` gets its `VirtualMachineInstance`, which goes through its phases.
 //!
-//! It plays, in the order and with the words seen on a real cluster: run strategies Always, Once, RerunOnFailure (start) and Halted
+//! It plays, in the order and with the words seen on a real cluster: run strategies Always, Once, `RerunOnFailure` (start) and Halted
 //! (stop); Pending, Scheduling, Scheduled, Running, and Failed or Succeeded on the way out; `printableStatus` by KubeVirt's own order of
-//! precedence; conditions Ready, DataVolumesReady, PodScheduled, Synchronized, AgentConnected (on request), RestartRequired; `created`,
+//! precedence; conditions Ready, `DataVolumesReady`, `PodScheduled`, Synchronized, `AgentConnected` (on request), `RestartRequired`; `created`,
 //! `ready`, `startFailure`, `observedGeneration`, `volumeSnapshotStatuses`; interfaces with a MAC and an address; finalizers. A machine
 //! waits for its claims and for the `DataVolumes` that own them.
 //!
@@ -67,9 +67,9 @@ impl Default for Options {
 pub enum Fault {
     /// The scheduler finds no node, in these words.
     Unschedulable(String),
-    /// A container disk's image cannot be pulled: ErrImagePull, then ImagePullBackOff, in these words.
+    /// A container disk's image cannot be pulled: `ErrImagePull`, then `ImagePullBackOff`, in these words.
     ImagePull(String),
-    /// The guest ends as soon as it starts, again and again: CrashLoopBackOff.
+    /// The guest ends as soon as it starts, again and again: `CrashLoopBackOff`.
     Crash,
 }
 

@@ -100,24 +100,24 @@ impl Objects {
         absent(self.0.request::<Value>(request).await).map(drop)
     }
 
-    /// Merge `patch` into an object; nothing happens where it is gone.
-    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Result<()> {
-        absent(self.patch(path, "application/merge-patch+json", patch).await).map(drop)
+    /// Merge `fields` into an object; nothing happens where it is gone.
+    pub(crate) async fn merge(&self, path: &str, fields: &Value) -> Result<()> {
+        absent(self.patch(path, "application/merge-patch+json", fields).await).map(drop)
     }
 
     /// Replace parts of `object`, at JSON pointers, in one write; it is refused where another object has the name by now.
     /// `Value::Null` removes.
     pub(crate) async fn set(&self, path: &str, object: &Value, parts: &[(&str, Value)]) -> Result<()> {
-        let mut patch =
+        let mut steps =
             vec![json!({ "op": "test", "path": "/metadata/uid", "value": object["metadata"]["uid"] })];
         for (pointer, value) in parts {
             if !value.is_null() {
-                patch.push(json!({ "op": "add", "path": pointer, "value": value }));
+                steps.push(json!({ "op": "add", "path": pointer, "value": value }));
             } else if object.pointer(pointer).is_some() {
-                patch.push(json!({ "op": "remove", "path": pointer }));
+                steps.push(json!({ "op": "remove", "path": pointer }));
             }
         }
-        absent(self.patch(path, "application/json-patch+json", &Value::Array(patch)).await).map(drop)
+        absent(self.patch(path, "application/json-patch+json", &Value::Array(steps)).await).map(drop)
     }
 
     /// Apply an object server-side.
@@ -127,10 +127,10 @@ impl Objects {
         self.patch(&path, "application/apply-patch+yaml", object).await
     }
 
-    async fn patch(&self, path: &str, content_type: &str, patch: &Value) -> kube::Result<Value> {
+    async fn patch(&self, path: &str, content_type: &str, body: &Value) -> kube::Result<Value> {
         let request = http::Request::patch(path)
             .header("content-type", content_type)
-            .body(serde_json::to_vec(patch).map_err(kube::Error::SerdeError)?)
+            .body(serde_json::to_vec(body).map_err(kube::Error::SerdeError)?)
             .map_err(kube::Error::HttpError)?;
         self.0.request(request).await
     }

@@ -32,22 +32,21 @@ async fn within<T>(limit: Duration, mut probe: impl AsyncFnMut() -> Result<Optio
 }
 
 fn dynamic(client: kube::Client, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    let (group, version) = api_version.split_once('/').unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     Api::namespaced_with(client, namespace, &resource)
 }
 
-fn machine(name: &str, spec: &Value) -> DynamicObject {
-    serde_json::from_value(json!({
+fn machine(name: &str, spec: &Value) -> Result<DynamicObject> {
+    Ok(serde_json::from_value(json!({
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": { "name": name }, "spec": spec,
-    }))
-    .unwrap()
+    }))?)
 }
 
-fn status(error: kube::Error) -> (u16, String) {
+fn status(error: kube::Error) -> Result<(u16, String)> {
     match error {
-        kube::Error::Api(status) => (status.code, status.message),
-        other => panic!("not from the API server: {other}"),
+        kube::Error::Api(status) => Ok((status.code, status.message)),
+        other => bail!("not from the API server: {other}"),
     }
 }
 
@@ -59,14 +58,14 @@ async fn a_machine_is_taken_and_a_wrong_one_refused() -> Result<()> {
     let post = PostParams::default();
 
     let template = json!({ "spec": { "domain": { "devices": {}, "memory": { "guest": "64Mi" } } } });
-    let good = machine("good", &json!({ "runStrategy": "Halted", "template": template }));
+    let good = machine("good", &json!({ "runStrategy": "Halted", "template": template }))?;
     let made = machines.create(&post, &good).await?;
     assert!(made.metadata.uid.is_some());
 
     let unchecked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct \
                      the existing errors to complete validation";
-    let bad = machine("bad", &json!({ "runStrategy": 1, "template": template }));
-    let refused = status(machines.create(&post, &bad).await.unwrap_err());
+    let bad = machine("bad", &json!({ "runStrategy": 1, "template": template }))?;
+    let refused = status(machines.create(&post, &bad).await.unwrap_err())?;
     assert_eq!(
         refused,
         (
@@ -77,7 +76,7 @@ async fn a_machine_is_taken_and_a_wrong_one_refused() -> Result<()> {
             )
         )
     );
-    let empty = status(machines.create(&post, &machine("empty", &json!({}))).await.unwrap_err());
+    let empty = status(machines.create(&post, &machine("empty", &json!({}))?).await.unwrap_err())?;
     assert_eq!(
         empty,
         (
@@ -127,7 +126,7 @@ async fn rights_are_those_of_the_account() -> Result<()> {
     let user = plane.kubeconfig_for_user("jane", &["team:blue"])?;
     let message = async |kubeconfig: &Path| -> Result<(u16, String)> {
         let maps: Api<ConfigMap> = Api::namespaced(control_plane::client(kubeconfig).await?, "rights");
-        Ok(status(maps.get("x").await.unwrap_err()))
+        status(maps.get("x").await.unwrap_err())
     };
     let cannot = "cannot get resource \"configmaps\" in API group \"\" in the namespace \"rights\"";
     assert_eq!(
@@ -218,6 +217,6 @@ async fn a_killed_process_leaves_nothing_behind() -> Result<()> {
 }
 
 fn refuses(url: &str) -> bool {
-    let connected = TcpStream::connect(url.strip_prefix("https://").unwrap());
+    let connected = TcpStream::connect(url.trim_start_matches("https://"));
     connected.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }

@@ -81,10 +81,7 @@ impl Syncer {
             return (branch, Err("failed to list refs: repository not found".to_owned()));
         };
         let is_commit = before.len() == 40 && before.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let revision = match self.knobs().frozen && is_commit {
-            true => before.to_owned(),
-            false => branch.clone(),
-        };
+        let revision = if self.knobs().frozen && is_commit { before.to_owned() } else { branch.clone() };
         match repository.resolve(&revision).await {
             Ok(commit) => {
                 let objects = repository.manifests(&commit, source).await;

@@ -1,4 +1,4 @@
-//! Health by Argo CD's rules (resource_customizations/kubevirt.io/VirtualMachine/health.lua and its neighbours in 3.5.7).
+//! Health by Argo CD's rules (`resource_customizations/kubevirt.io/VirtualMachine/health.lua` and its neighbours in 3.5.7).
 
 use std::collections::HashMap;
 

@@ -101,12 +101,13 @@ impl Virt {
                 let back_off = self.long_enough(instance, "ErrImagePull")
                     || conditions.iter().any(|condition| condition["reason"] == "ImagePullBackOff");
                 status["nodeName"] = json!("node1");
-                let (reason, words) = match back_off {
-                    true => (
+                let (reason, words) = if back_off {
+                    (
                         "ImagePullBackOff",
                         format!("Back-off pulling image \"{}\": ErrImagePull: {words}", image(instance)),
-                    ),
-                    false => ("ErrImagePull", words),
+                    )
+                } else {
+                    ("ErrImagePull", words)
                 };
                 set_condition(conditions, fault("Synchronized", reason, &words));
                 !back_off
@@ -249,8 +250,9 @@ fn interfaces(instance: &Value, address: Option<&str>) -> Value {
 }
 
 fn image(instance: &Value) -> &str {
-    let images = items(instance, "/spec/volumes").iter().map(|volume| text(volume, "/containerDisk/image"));
-    images.filter(|image| !image.is_empty()).last().unwrap_or_default()
+    let mut images =
+        items(instance, "/spec/volumes").iter().map(|volume| text(volume, "/containerDisk/image"));
+    images.rfind(|image| !image.is_empty()).unwrap_or_default()
 }
 
 fn not_ready(reason: &str, message: &str) -> Value {

@@ -24,13 +24,12 @@ impl Virt {
         let finalizers = items(machine, "/metadata/finalizers");
         if machine["metadata"].get("deletionTimestamp").is_some() {
             self.say(machine, instance, None, storage).await?;
-            match instance {
-                Some(instance) => self.end(instance).await?,
-                None => {
-                    let rest: Vec<_> = finalizers.iter().filter(|name| *name != FINALIZER).collect();
-                    let rest = if rest.is_empty() { Value::Null } else { json!(rest) };
-                    self.objects.set(&path, machine, &[("/metadata/finalizers", rest)]).await?;
-                }
+            if let Some(instance) = instance {
+                self.end(instance).await?;
+            } else {
+                let rest: Vec<_> = finalizers.iter().filter(|name| *name != FINALIZER).collect();
+                let rest = if rest.is_empty() { Value::Null } else { json!(rest) };
+                self.objects.set(&path, machine, &[("/metadata/finalizers", rest)]).await?;
             }
             return Ok(true);
         }
@@ -277,12 +276,11 @@ fn printable(
 fn snapshots(machine: &Value) -> Value {
     let volumes = items(machine, "/spec/template/spec/volumes").iter().map(|volume| {
         let name = text(volume, "/name");
-        match claim_names(&json!({ "volumes": [volume] })).next() {
-            Some(_) => json!({ "name": name, "enabled": true }),
-            None => {
-                let reason = format!("Snapshot is not supported for this volumeSource type [{name}]");
-                json!({ "name": name, "enabled": false, "reason": reason })
-            }
+        if claim_names(&json!({ "volumes": [volume] })).next().is_some() {
+            json!({ "name": name, "enabled": true })
+        } else {
+            let reason = format!("Snapshot is not supported for this volumeSource type [{name}]");
+            json!({ "name": name, "enabled": false, "reason": reason })
         }
     });
     volumes.collect()

@@ -1,230 +1,32 @@
 //! The stand-ins take a Git repository to a running machine, write by write as the real controllers do.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+mod bed;
 
-use anyhow::{Result, bail, ensure};
-use futures::{StreamExt as _, TryStreamExt as _};
-use kube::{
-    Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, WatchEvent, WatchParams},
-    core::GroupVersionKind,
-};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::{
-    argocd::{self, ArgoCd},
-    cdi::{self, Cdi},
-    control_plane::ControlPlane,
-    kubevirt::{self, Fault, KubeVirt},
-};
+use testbed::{control_plane::ControlPlane, kubevirt::Fault};
 
-const URL: &str = "https://git.example/platform/vms.git";
-
-/// A bare repository and a clone to commit from.
-struct Repository {
-    folder: tempfile::TempDir,
-}
-
-impl Repository {
-    fn new() -> Result<Self> {
-        let repository = Self { folder: tempfile::tempdir()? };
-        repository.git(&["init", "-q", "--bare", "-b", "main", "bare.git"], ".")?;
-        repository.git(&["clone", "-q", "bare.git", "work"], ".")?;
-        Ok(repository)
-    }
-
-    fn bare(&self) -> PathBuf {
-        self.folder.path().join("bare.git")
-    }
-
-    fn git(&self, arguments: &[&str], folder: &str) -> Result<String> {
-        let identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
-        let mut git = Command::new("git");
-        git.args(identity).args(arguments).current_dir(self.folder.path().join(folder));
-        let output = git.env("GIT_CONFIG_GLOBAL", "/dev/null").output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-    }
-
-    /// Write files (an empty text removes one), commit and push; the new commit.
-    fn commit(&self, files: &[(&str, &str)]) -> Result<String> {
-        for (path, text) in files {
-            let path = self.folder.path().join("work").join(path);
-            std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-            if text.is_empty() { std::fs::remove_file(path)? } else { std::fs::write(path, text)? }
-        }
-        self.git(&["add", "--all"], "work")?;
-        self.git(&["commit", "-q", "-m", "change"], "work")?;
-        self.git(&["push", "-q", "origin", "HEAD:main"], "work")?;
-        self.git(&["rev-parse", "HEAD"], "work")
-    }
-}
-
-/// Everything a test needs, in a namespace of its own; Applications live there too.
-struct Bed {
-    client: Client,
-    namespace: &'static str,
-    repository: Repository,
-    argocd: ArgoCd,
-    kubevirt: KubeVirt,
-    cdi: Cdi,
-}
-
-impl Bed {
-    async fn new(plane: &ControlPlane, namespace: &'static str) -> Result<Self> {
-        plane.ensure_namespace(namespace).await?;
-        let client = plane.client().await?;
-        let repository = Repository::new()?;
-        let namespaces = vec![namespace.to_owned()];
-        let argocd = argocd::Options {
-            namespaces: namespaces.clone(),
-            repositories: vec![(URL.to_owned(), repository.bare())],
-            ..argocd::Options::default()
-        };
-        let kubevirt = kubevirt::Options { namespaces: namespaces.clone(), ..kubevirt::Options::default() };
-        let cdi = cdi::Options { namespaces, ..cdi::Options::default() };
-        Ok(Self {
-            argocd: ArgoCd::start(client.clone(), argocd),
-            kubevirt: KubeVirt::start(client.clone(), kubevirt),
-            cdi: Cdi::start(client.clone(), cdi),
-            client,
-            namespace,
-            repository,
-        })
-    }
-
-    fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.client.clone(), self.namespace, &resource)
-    }
-    fn applications(&self) -> Api<DynamicObject> {
-        self.api("argoproj.io/v1alpha1", "Application")
-    }
-    fn machines(&self) -> Api<DynamicObject> {
-        self.api("kubevirt.io/v1", "VirtualMachine")
-    }
-    fn instances(&self) -> Api<DynamicObject> {
-        self.api("kubevirt.io/v1", "VirtualMachineInstance")
-    }
-    fn volumes(&self) -> Api<DynamicObject> {
-        self.api("cdi.kubevirt.io/v1beta1", "DataVolume")
-    }
-    fn claims(&self) -> Api<DynamicObject> {
-        self.api("v1", "PersistentVolumeClaim")
-    }
-
-    async fn application(&self, path: &str) -> Result<()> {
-        let application = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
-            "metadata": { "name": "web", "finalizers": ["resources-finalizer.argocd.argoproj.io"] },
-            "spec": {
-                "project": "default",
-                "source": { "repoURL": URL, "targetRevision": "main", "path": path },
-                "destination": { "server": "https://kubernetes.default.svc", "namespace": self.namespace },
-                "syncPolicy": { "automated": { "prune": true, "selfHeal": true }, "syncOptions": ["CreateNamespace=true"] },
-            },
-        });
-        let parameters = PatchParams::apply("test").force();
-        self.applications().patch("web", &parameters, &Patch::Apply(&application)).await?;
-        Ok(())
-    }
-
-    async fn refresh(&self) -> Result<()> {
-        let patch = json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "normal" } } });
-        self.applications().patch("web", &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        Ok(())
-    }
-
-    async fn refreshed(&self) -> Result<Value> {
-        self.refresh().await?;
-        until(&self.applications(), "web", "no refresh asked for", |application| {
-            application["metadata"]["annotations"].get("argocd.argoproj.io/refresh").is_none()
-        })
-        .await
-    }
-}
-
-/// Wait until an object, as JSON, is as wanted.
-async fn until(
-    api: &Api<DynamicObject>,
-    name: &str,
-    what: &str,
-    wanted: impl Fn(&Value) -> bool,
-) -> Result<Value> {
-    let start = Instant::now();
-    loop {
-        let seen = match api.get_opt(name).await? {
-            Some(object) => serde_json::to_value(object)?,
-            None => Value::Null,
-        };
-        if wanted(&seen) {
-            return Ok(seen);
-        }
-        if start.elapsed() > Duration::from_secs(60) {
-            bail!("{what}: not within 60 s, last seen {seen:#}");
-        }
-        tokio::time::sleep(Duration::from_millis(30)).await;
-    }
-}
-
-fn gone(object: &Value) -> bool {
-    object.is_null()
-}
-
-fn printed(status: &'static str) -> impl Fn(&Value) -> bool {
-    move |machine| machine["status"]["printableStatus"] == status
-}
-
-fn reason(object: &Value, kind: &str) -> (String, String) {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let condition = conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default();
-    let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-    (text("reason"), text("message"))
-}
-
-/// Every version of an object from now on, each told in one line by `tell`; equal ones in a row count once.
-fn record(
-    api: Api<DynamicObject>,
-    name: &'static str,
-    tell: fn(&Value) -> String,
-) -> Arc<Mutex<Vec<String>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&lines);
-    tokio::spawn(async move {
-        let Ok(events) = api.watch(&WatchParams::default(), "0").await else { return };
-        let mut events = events.boxed();
-        while let Ok(Some(event)) = events.try_next().await {
-            let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
-            if object.metadata.name.as_deref() == Some(name) {
-                let line = tell(&serde_json::to_value(object).unwrap());
-                let mut told = told.lock().unwrap();
-                if told.last() != Some(&line) {
-                    told.push(line);
-                }
-            }
-        }
-    });
-    lines
-}
+use self::bed::{Bed, gone, printed, reason, record, until};
 
 fn machine_file(namespace: &str, strategy: &str, image: &str, disk: Option<&str>) -> String {
     let mut volumes = vec![json!({ "name": "root", "containerDisk": { "image": image } })];
     volumes
         .extend(disk.map(|disk| json!({ "name": "data", "persistentVolumeClaim": { "claimName": disk } })));
-    serde_json::to_string_pretty(&json!({
+    let machine = json!({
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": { "name": "web", "namespace": namespace },
         "spec": { "runStrategy": strategy, "template": { "spec": {
             "domain": { "devices": { "interfaces": [{ "name": "default", "masquerade": {} }] }, "memory": { "guest": "64Mi" } },
             "networks": [{ "name": "default", "pod": {} }],
             "volumes": volumes,
         } } },
-    }))
-    .unwrap()
+    });
+    format!(
+        "{machine:#}
+"
+    )
 }
 
 const DISK: &str = "apiVersion: cdi.kubevirt.io/v1beta1
@@ -274,7 +76,7 @@ fn machine_line(machine: &Value) -> String {
 }
 
 fn assert_in_order(seen: &Mutex<Vec<String>>, wanted: &[&str]) {
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rest = seen.iter();
     for line in wanted {
         assert!(
@@ -283,6 +85,41 @@ fn assert_in_order(seen: &Mutex<Vec<String>>, wanted: &[&str]) {
             seen.join("\n")
         );
     }
+}
+
+/// What the real controllers were seen to write in this flow (Argo CD 3.5.7, KubeVirt 1.8).
+fn as_the_real_ones_do(applications: &Mutex<Vec<String>>, machines: &Mutex<Vec<String>>) {
+    assert_in_order(
+        applications,
+        &[
+            "sync - -, operation - without, health -",
+            "busy, sync - -, operation - without, health -",
+            "busy, sync OutOfSync commit, operation - without, health Missing",
+            "busy, sync OutOfSync commit, operation Running without, health Missing",
+            "busy, sync OutOfSync commit, operation Running with result, health Missing",
+            "sync OutOfSync commit, operation Succeeded with result, health Missing",
+            "sync Synced commit, operation Succeeded with result, health Progressing",
+            "sync Synced commit, operation Succeeded with result, health Healthy",
+            "asked, sync Synced commit, operation Succeeded with result, health Healthy",
+            "sync Synced commit, operation Succeeded with result, health Healthy",
+            "asked, busy, sync Synced commit, operation - without, health Healthy",
+            "busy, sync OutOfSync commit, operation - without, health Healthy",
+            "sync Synced commit, operation Succeeded with result, health Progressing",
+            "sync Synced commit, operation Succeeded with result, health Healthy",
+        ],
+    );
+    assert_in_order(
+        machines,
+        &[
+            "Stopped ",
+            "Starting created GuestNotRunning",
+            "Running created GuestNotRunning",
+            "Running created ready ",
+            "Stopping created PodTerminating",
+            "Stopped created PodTerminating",
+            "Stopped VMINotExists",
+        ],
+    );
 }
 
 #[tokio::test]
@@ -362,37 +199,7 @@ async fn a_commit_becomes_a_running_machine_and_a_stopped_one() -> Result<()> {
     })
     .await?;
 
-    assert_in_order(
-        &applications,
-        &[
-            "sync - -, operation - without, health -",
-            "busy, sync - -, operation - without, health -",
-            "busy, sync OutOfSync commit, operation - without, health Missing",
-            "busy, sync OutOfSync commit, operation Running without, health Missing",
-            "busy, sync OutOfSync commit, operation Running with result, health Missing",
-            "sync OutOfSync commit, operation Succeeded with result, health Missing",
-            "sync Synced commit, operation Succeeded with result, health Progressing",
-            "sync Synced commit, operation Succeeded with result, health Healthy",
-            "asked, sync Synced commit, operation Succeeded with result, health Healthy",
-            "sync Synced commit, operation Succeeded with result, health Healthy",
-            "asked, busy, sync Synced commit, operation - without, health Healthy",
-            "busy, sync OutOfSync commit, operation - without, health Healthy",
-            "sync Synced commit, operation Succeeded with result, health Progressing",
-            "sync Synced commit, operation Succeeded with result, health Healthy",
-        ],
-    );
-    assert_in_order(
-        &machines,
-        &[
-            "Stopped ",
-            "Starting created GuestNotRunning",
-            "Running created GuestNotRunning",
-            "Running created ready ",
-            "Stopping created PodTerminating",
-            "Stopped created PodTerminating",
-            "Stopped VMINotExists",
-        ],
-    );
+    as_the_real_ones_do(&applications, &machines);
 
     // Deleting the Application deletes what it brought, but for the disk that says not to.
     plane.require_controller_manager()?;
@@ -532,5 +339,36 @@ async fn refreshes_are_lost_comparisons_stale_and_syncs_fail_on_demand() -> Resu
              err='accumulating resources from 'disk-data.yaml': {why}': must build at directory: not a valid directory: {why}"
         )
     );
+    Ok(())
+}
+
+/// The parent Application brings up the machine's own; meanwhile the API server crashes again and again.
+#[tokio::test]
+async fn all_go_on_after_the_api_server_came_back() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let bed = Bed::new(&plane, "standins-crash").await?;
+    let leaf = serde_json::to_string(&bed.application_file("leaf", "vms/web"))?;
+    let machine = machine_file(bed.namespace, "Always", IMAGE, Some("web-data"));
+    bed.repository.commit(&[
+        ("applications/in-cluster/leaf.yaml", &leaf),
+        ("vms/web/kustomization.yaml", KUSTOMIZATION),
+        ("vms/web/disk-data.yaml", DISK),
+        ("vms/web/virtual-machine.yaml", &machine),
+    ])?;
+    bed.application("applications").await?;
+    for _ in 0..3 {
+        plane.start_api_server().await?;
+    }
+    until(&bed.machines(), "web", "running", |machine| machine["status"]["ready"] == true).await?;
+    for name in ["web", "leaf"] {
+        until(&bed.applications(), name, "done", |application| {
+            let status = &application["status"];
+            status["health"]["status"] == "Healthy"
+                && status["sync"]["status"] == "Synced"
+                && status["operationState"]["phase"] == "Succeeded"
+                && application.get("operation").is_none()
+        })
+        .await?;
+    }
     Ok(())
 }

@@ -40,9 +40,8 @@ fn request(world: &World, id: &str, name: &str) -> Value {
         "spec": {
             "operation": "provision",
             "target": {"name": name, "namespace": world.machines},
-            "compute": {"cpu": 1, "memory": "128Mi"},
+            "compute": {"cpu": 1, "memory": "128Mi", "preference": world.machines},
             "image": {"source": "container-disk", "reference": BLANK},
-            "access": {"sshKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e e2e"]},
             "lifecycle": {"gracePeriodSeconds": 5}
         }
     })

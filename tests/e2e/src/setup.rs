@@ -77,6 +77,7 @@ impl World {
             machines,
             kubectl,
         };
+        world.prepare_storage()?;
         world.install()?;
         Ok(world)
     }
@@ -143,14 +144,37 @@ impl World {
         })])
     }
 
+    /// CDI fills in a DataVolume's access mode from the StorageProfile. A class that it does not know has an empty one, and
+    /// every disk would wait for ever; so the default class is told here what its administrator would tell it.
+    fn prepare_storage(&self) -> Result<()> {
+        let classes = self.kubectl.get(&["storageclass"])?;
+        let is_default = |class: &&Value| {
+            class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+        };
+        let classes = classes["items"].as_array().cloned().unwrap_or_default();
+        let class = classes.iter().find(is_default).context("no default StorageClass")?;
+        let name = class["metadata"]["name"].as_str().context("a StorageClass without a name")?;
+        let profile = self.kubectl.get(&["storageprofile", name])?;
+        if profile["status"]["claimPropertySets"].as_array().is_none_or(Vec::is_empty) {
+            println!("e2e: StorageProfile {name} is empty; set to ReadWriteOnce, Filesystem");
+            let sets = json!([{"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}]);
+            let patch = json!({"spec": {"claimPropertySets": sets}}).to_string();
+            self.kubectl.run(&["patch", "storageprofile", name, "--type=merge", "-p", &patch])?;
+        }
+        Ok(())
+    }
+
     /// The Pod Security level that the flows' namespace enforces: `restricted`, unless Tekton's own init containers would not
     /// pass it (they do with its feature flag `set-security-context`).
     fn pod_security(&self) -> Result<&'static str> {
-        let flags = self.kubectl.find(&["configmap", "feature-flags", "-n", "tekton-pipelines"])?.unwrap_or_default();
+        let flags =
+            self.kubectl.find(&["configmap", "feature-flags", "-n", "tekton-pipelines"])?.unwrap_or_default();
         if flags["data"]["set-security-context"] == "true" {
             return Ok("restricted");
         }
-        println!("e2e: Tekton's `set-security-context` is off: Pod Security `restricted` is NOT SHOWN, `baseline` is");
+        println!(
+            "e2e: Tekton's `set-security-context` is off: Pod Security `restricted` is NOT SHOWN, `baseline` is"
+        );
         Ok("baseline")
     }
 
@@ -270,6 +294,7 @@ impl World {
             Ok(if ours == 0 { Ok(()) } else { Err(format!("{ours} left")) })
         })?;
         self.kubectl.run(&["delete", "secret", &self.machines, "-n", ARGOCD])?;
+        self.kubectl.run(&["delete", "virtualmachineclusterpreference", &self.machines])?;
         self.kubectl
             .run(&["delete", "namespace", &self.machines, &self.namespace, "--timeout=180s"])
             .map(drop)

@@ -22,6 +22,10 @@ const UNLISTED: Duration = Duration::from_mins(1);
 /// Deletion that fails is tried again by Argo CD.
 const DELETION_ERROR: Duration = Duration::from_mins(2);
 
+/// What admission refuses of our commit it refuses again, unless a snapshot or a restore was in its way; Argo CD tries for
+/// minutes, with growing pauses. Its first three or four attempts fall into this while.
+const REFUSED: Duration = Duration::from_secs(45);
+
 /// How a commit stands to ours, by the history in Git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
@@ -244,11 +248,18 @@ fn trouble(app: View<'_>, wanted: &WantedApplication<'_>) -> Option<State> {
         phase @ ("Failed" | "Error") if ours && app.at("/operation").is_none() => {
             return Some(State::failed(format!("Sync{phase}"), with_words("failed to sync", &words)));
         }
-        "Running" if app.at("/status/operationState/finishedAt").is_some() => {
-            return Some(State::pending(
-                "SyncRetry",
-                with_words("failed to sync, and Argo CD tries again", &words),
-            ));
+        // with a time of its end it waits for the next attempt; that attempt begins without the words of the last
+        "Running"
+            if app.at("/status/operationState/finishedAt").is_some()
+                || app.number("/status/operationState/retryCount") > Some(0) =>
+        {
+            let message = with_words("failed to sync, and Argo CD tries again", &words);
+            let refused = ours && (words.contains(" denied the request") || words.contains(" is invalid: "));
+            return Some(if refused {
+                State::patient("SyncRetry", message, REFUSED)
+            } else {
+                State::pending("SyncRetry", message)
+            });
         }
         "Running" if wanted.stopped && waits_for_machine(app) => return Some(deadlock(app, &words)),
         _ => {}

@@ -1,5 +1,6 @@
 //! The built binary against a stand-in API server, which shows what Argo CD and KubeVirt would write.
 
+mod control_plane;
 mod git;
 mod scripted;
 #[path = "../../../cluster/tests/standin/mod.rs"]

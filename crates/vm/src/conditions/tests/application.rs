@@ -225,7 +225,23 @@ fn a_bad_sync_fails_in_the_controllers_words() {
                 failing("Running", OURS),
                 &json!({"status": {"operationState": {"finishedAt": "2026-11-21T06:00:08Z"}}}),
             ),
-            pending("SyncRetry", &format!("failed to sync, and Argo CD tries again: {denied}")),
+            patient("SyncRetry", &format!("failed to sync, and Argo CD tries again: {denied}"), 45),
+        ),
+        (
+            "and tried again, for a reason that may pass",
+            merged(
+                failing("Running", OURS),
+                &json!({"status": {"operationState": {"finishedAt": "2026-11-21T06:00:08Z", "message": "failed calling webhook"}}}),
+            ),
+            pending("SyncRetry", "failed to sync, and Argo CD tries again: failed calling webhook"),
+        ),
+        (
+            "and the next attempt has begun",
+            merged(
+                failing("Running", OURS),
+                &json!({"status": {"operationState": {"retryCount": 2, "message": "Retrying operation. Attempt #2"}}}),
+            ),
+            pending("SyncRetry", "failed to sync, and Argo CD tries again: Retrying operation. Attempt #2"),
         ),
         (
             "with the words of each resource",

@@ -55,3 +55,38 @@ pub(crate) fn id(bytes: &[u8]) -> Option<String> {
     let value = document::read(bytes, Form::Any).ok()?;
     Some(value.get("metadata")?.get("requestId")?.as_str()?.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Request, id};
+
+    /// The files of a golden manifest, each behind a line `--- # <path>`.
+    fn parts(text: &str) -> Vec<(&str, &str)> {
+        text.split("--- # ").skip(1).filter_map(|part| part.split_once('\n')).collect()
+    }
+
+    #[test]
+    fn what_render_vm_writes_is_read_with_the_digest_that_the_machine_carries() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/manifests");
+        let mut read = 0;
+        for folder in [folder.clone(), folder.join("examples"), folder.join("valid")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if !path.is_file() {
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let part = |name: &str| parts(&text).into_iter().find(|(p, _)| p.ends_with(name)).unwrap();
+                let (place, bytes) = part("/request.yaml");
+                let request = Request::read(bytes.as_bytes(), Path::new(place)).unwrap();
+                let annotation = format!("vmlifecycle.dev/request-digest: \"{}\"", request.digest);
+                assert!(part("/virtual-machine.yaml").1.contains(&annotation), "{}", path.display());
+                assert_eq!(id(bytes.as_bytes()), Some(request.id));
+                read += 1;
+            }
+        }
+        assert!(read > 5, "only {read} manifests");
+    }
+}

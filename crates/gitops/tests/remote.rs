@@ -1,5 +1,7 @@
 //! Reading the branch and asking its history, over HTTP.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -48,6 +50,29 @@ async fn the_tip_and_its_files_are_read() {
     server.fault(On::Fetch, Fault::Status(503, None));
     assert_eq!(remote.tip(&context()), Ok(Some(second.clone())));
     assert_eq!(remote.read(&second, "a/b"), Ok(Some(b"two".to_vec())));
+}
+
+#[tokio::test]
+async fn a_later_fetch_brings_only_what_is_new() {
+    let server = Server::plain().await.unwrap();
+    // text that does not compress: the state of a small random generator
+    let noise = |n: u64| {
+        (0..500).fold((n, String::new()), |(x, text), _| {
+            let x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x, format!("{text}{x:x}"))
+        })
+    };
+    let files: Vec<_> = (0..200).map(|n| Entry::file(format!("large/{n}"), noise(n).1)).collect();
+    server.git().commit(&files, "large").unwrap();
+    let remote = open(&server);
+    remote.tip(&context()).unwrap();
+    let first = server.sent();
+    assert!(first > 500_000, "{first}");
+    let next = commit(&server, "small", "text");
+    assert_eq!(remote.tip(&context()), Ok(Some(next.clone())));
+    assert_eq!(remote.tip(&context()), Ok(Some(next)));
+    let later = server.sent() - first;
+    assert!(later < 20_000, "{later} bytes for two more fetches after {first}");
 }
 
 #[tokio::test]
@@ -106,8 +131,8 @@ async fn a_server_that_cannot_be_asked_is_a_failure_to_try_again() {
     let remote = open(&server);
     server.fault(On::FetchRefs, Fault::Status(503, None));
     let failure = remote.relation(&ours, &live, "vms/web", &context()).unwrap_err();
-    let line = format!("cannot read branch `main` at `{}`: http status 503, server error", server.host());
-    assert_eq!((failure.kind(), failure.message()), (Kind::Transient, line.as_str()));
+    let words = format!("cannot read branch `main` at `{}`: http status 503, server error", server.host());
+    assert_eq!((failure.kind(), failure.message()), (Kind::Transient, words.as_str()));
     assert_eq!(remote.relation(&ours, &live, "vms/web", &context()), Ok(Relation::Contains));
     let failure = remote.relation("main", &live, "vms/web", &context()).unwrap_err();
     assert_eq!(failure.kind(), Kind::Usage);

@@ -14,6 +14,7 @@ mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -59,6 +60,7 @@ struct Shared {
     password: String,
     faults: Mutex<Vec<(On, Fault)>>,
     seen: Mutex<Vec<Seen>>,
+    sent: AtomicU64,
 }
 
 impl Server {
@@ -89,7 +91,7 @@ impl Server {
         openssl::rand::rand_bytes(&mut random)?;
         let password = format!("{:032x}", u128::from_ne_bytes(random));
         let root = folder.path().to_owned();
-        let shared = Arc::new(Shared { root, password, faults: Mutex::default(), seen: Mutex::default() });
+        let shared = Arc::new(Shared { root, password, faults: Mutex::default(), seen: Mutex::default(), sent: AtomicU64::new(0) });
         let ca = identity.as_ref().map(|i| i.ca_pem.clone());
         let (ready, bound) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
@@ -163,6 +165,11 @@ impl Server {
     /// Every request so far, in the order of arrival.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.shared.seen).clone()
+    }
+
+    /// How many bytes Git's answers had so far, without headers.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 }
 

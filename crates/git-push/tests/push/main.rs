@@ -1,5 +1,7 @@
 //! The built binary against a real Git server over HTTP.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod contention;
 mod faults;
 mod files;

@@ -30,6 +30,8 @@ pub enum Fault {
     Locked,
     /// Git's work begins this much later.
     Late(Duration),
+    /// Git's answer arrives, one byte a second.
+    Drip,
     /// It is never answered and never reaches Git.
     Silence,
 }

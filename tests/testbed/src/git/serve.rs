@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -98,7 +100,7 @@ impl Handle {
 
     /// Make the coming close a reset.
     fn reset(&self) -> io::Error {
-        let zero = Some(std::time::Duration::ZERO);
+        let zero = Some(Duration::ZERO);
         match rustix::net::sockopt::set_socket_linger(&self.0, zero) {
             Ok(()) => io::ErrorKind::ConnectionReset.into(),
             Err(error) => error.into(),
@@ -146,6 +148,7 @@ async fn request_answer(
             response.headers_mut().insert(LOCATION, HeaderValue::from_str(&to).map_err(io::Error::other)?);
             Ok(response)
         }
+        Some(Fault::Drip) => git(&shared, parts, body).await.map(drip),
         Some(Fault::Late(time)) => {
             tokio::time::sleep(time).await;
             git(&shared, parts, body).await.map(whole)
@@ -181,9 +184,11 @@ fn authorized(shared: &Shared, parts: &Parts) -> bool {
 
 /// Git's answer. It works to its end even if the client goes away: that is how a push lands without its sender knowing.
 async fn git(shared: &Arc<Shared>, parts: Parts, body: Incoming) -> io::Result<Response<Bytes>> {
-    let shared = Arc::clone(shared);
+    let (sent, shared) = (shared, Arc::clone(shared));
     let work = tokio::spawn(async move { backend::answer(&shared, USER, &parts, body).await });
-    work.await.map_err(io::Error::other)?.map_err(io::Error::other)
+    let answer = work.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    sent.sent.fetch_add(answer.body().len() as u64, Ordering::Relaxed);
+    Ok(answer)
 }
 
 fn whole(response: Response<Bytes>) -> Response<Body> {
@@ -194,6 +199,22 @@ fn plain(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     whole(response)
+}
+
+fn drip(response: Response<Bytes>) -> Response<Body> {
+    response.map(|bytes| {
+        let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+        tokio::spawn(async move {
+            for at in 0..bytes.len() {
+                // a client that has left ends it
+                if sender.send_data(bytes.slice(at..=at)).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        body.boxed_unsync()
+    })
 }
 
 /// Git has answered; the client does not hear it.

@@ -36,9 +36,7 @@ async fn killed_at_fifty_moments_and_run_again_there_is_one_commit_each() {
     }
     assert_eq!(server.git().log().unwrap().len(), MOMENTS as usize + 3);
     server.git().fsck().unwrap();
-    println!(
-        "killed {killed} of {MOMENTS} runs, at up to {requests} requests and {took:?}; {landed} had landed"
-    );
+    println!("killed {killed} of {MOMENTS} runs; {landed} of all were on the branch when run again");
     // otherwise the moments missed the run, and nothing was shown
     assert!(killed > MOMENTS / 2 && landed > 0, "killed {killed}, landed {landed}");
 }

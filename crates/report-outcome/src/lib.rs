@@ -126,7 +126,10 @@ impl<'a> Task<'a> {
     /// (tektoncd/pipeline `pkg/apis/pipeline/v1/taskrun_types.go`).
     fn lost(&self, reason: &str, hint: &str) -> (String, String) {
         let (outcome, what) = match reason {
-            "TaskRunCancelled" => ("cancelled", "was cancelled".to_owned()),
+            // also where the PipelineRun ran into its own timeout: Tekton ends its tasks by cancelling them
+            "TaskRunCancelled" => {
+                ("cancelled", "was cancelled, by somebody or by the timeout of the run".to_owned())
+            }
             "TaskRunTimeout" => ("timeout", "was ended by Tekton's own timeout".to_owned()),
             _ => ("unknown", format!("ended without a word: {reason}")),
         };
@@ -189,7 +192,7 @@ mod tests {
             ),
             (
                 &["--publish-reason=Succeeded", "--await-reason=TaskRunCancelled"],
-                "cancelled: `await-vm` was cancelled; hint: the change is in Git and will be applied; the same request may be \
+                "cancelled: `await-vm` was cancelled, by somebody or by the timeout of the run; hint: the change is in Git and will be applied; the same request may be \
                  run again to wait for it",
             ),
             (
@@ -204,7 +207,7 @@ mod tests {
             ),
             (
                 &["--publish-reason=TaskRunCancelled"],
-                "cancelled: `publish-vm` was cancelled; hint: the change may be in Git; the same request may be run again, it \
+                "cancelled: `publish-vm` was cancelled, by somebody or by the timeout of the run; hint: the change may be in Git; the same request may be run again, it \
                  is done only once",
             ),
             (

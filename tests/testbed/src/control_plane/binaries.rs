@@ -173,7 +173,9 @@ impl Search {
                 }
                 Ok(output) => {
                     let errors = String::from_utf8_lossy(&output.stderr);
-                    let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+                    // `go run` adds the status as a line of its own.
+                    let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("exit status");
+                    let last = errors.lines().rfind(told).unwrap_or("no message");
                     reasons.push(format!("`{program}`: {}, {}", output.status, last.trim()));
                 }
                 Err(error) => reasons.push(format!("`{program}`: {error}")),

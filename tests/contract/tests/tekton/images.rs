@@ -90,3 +90,16 @@ fn kustomizations_list_every_file() {
         }
     });
 }
+
+/// An overlay's `images:` knows only the fields that its own configuration names, and kustomize reads none from outside it.
+#[test]
+fn the_sample_overlay_knows_where_images_are() {
+    check("examples/overlay", |world, problems| {
+        let read = |path: &str| fs::read_to_string(world.root.join(path)).unwrap();
+        if read("tekton/kustomizeconfig.yaml") != read("examples/overlay/kustomizeconfig.yaml") {
+            problems.push(
+                "paste\ncp tekton/kustomizeconfig.yaml examples/overlay/kustomizeconfig.yaml".to_owned(),
+            );
+        }
+    });
+}

@@ -173,6 +173,54 @@ fn pipeline_params_say_what_the_tasks_say() {
     });
 }
 
+/// The machine's folder is put together in YAML, as the binaries know it by themselves.
+#[test]
+fn the_machines_folder_is_that_of_the_layout() {
+    check("the param `path` of await-vm", |world, problems| {
+        let target: vm::request::Target =
+            serde_json::from_value(serde_json::json!({"cluster": "c", "namespace": "n", "name": "m"}))
+                .unwrap();
+        for (name, pipeline) in &world.pipelines {
+            let tasks = pipeline.spec.tasks.iter().filter(|t| t.task_ref.name == "await-vm");
+            let given =
+                tasks.flat_map(|t| &t.params).find(|p| p.name == "path").map(|p| p.value.clone()).unwrap();
+            let path = ["cluster", "namespace", "vm-name"]
+                .iter()
+                .zip(["c", "n", "m"])
+                .fold(given, |path, (result, value)| {
+                    path.replace(&format!("$(tasks.publish-vm.results.{result})"), value)
+                });
+            if path != target.path() {
+                problems.push(format!(
+                    "pipelines/{name}.yaml: it is `{path}` where the layout says `{}`",
+                    target.path()
+                ));
+            }
+        }
+    });
+}
+
+/// Tekton ends a task at its `timeout`, results and all; the steps have to have given up by then.
+#[test]
+fn a_task_has_the_time_that_its_steps_take() {
+    check("timeouts of tasks", |world, problems| {
+        for (name, pipeline) in &world.pipelines {
+            for task in pipeline.spec.tasks.iter().chain(&pipeline.spec.finally) {
+                let Some(timeout) = &task.timeout else { continue };
+                let timeout = timeout.parse::<step::Timeout>().unwrap().get().as_secs();
+                let steps = &world.tasks[&task.task_ref.name].spec.steps;
+                let steps = steps.iter().filter_map(|s| world.binary(s.command.first()?));
+                let needed = steps.map(|b| b.timeout.get().as_secs() + 30).sum::<u64>();
+                if timeout < needed {
+                    let place = format!("pipelines/{name}.yaml: task `{}`", task.name);
+                    problems
+                        .push(format!("{place}: its steps may take {needed} s; paste\ntimeout: {needed}s"));
+                }
+            }
+        }
+    });
+}
+
 /// A result comes from one task; from several only where at most one of them is run, all in `finally`: Tekton leaves out those
 /// of tasks that it skipped.
 #[test]

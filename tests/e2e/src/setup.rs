@@ -96,6 +96,10 @@ impl World {
         self.kubectl
             .apply(&[namespace(&self.namespace, &security), namespace(&self.machines, &json!({}))])?;
         self.kubectl.apply(&[
+            // some hypervisors refuse guests this feature of the host's CPU model (`failed to set MSR 0x10a`)
+            json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterPreference",
+                "metadata": {"name": self.machines},
+                "spec": {"cpu": {"preferredCPUFeatures": [{"name": "arch-capabilities", "policy": "disable"}]}}}),
             secret(
                 "git-basic-auth",
                 &self.namespace,

@@ -27,8 +27,10 @@ const DETAIL: Duration = Duration::from_secs(5);
 const REFUSED: Duration = Duration::from_mins(1);
 /// Errors younger than this are not worth a word: a server that restarts, a watch that is cut.
 const BLIP: Duration = Duration::from_secs(5);
-/// What is missing for longer than this makes us look at the branch: an Application is made in less.
-const DOUBT: Duration = Duration::from_secs(10);
+/// What was there and is missing for longer than this makes us look at the branch.
+const DOUBT: Duration = Duration::from_secs(3);
+/// The same for an Application that was never there: its parent takes its time.
+const MAKING: Duration = Duration::from_secs(20);
 /// The pause before the port is tried and everything is read once more, when that said otherwise than the watches.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,7 @@ pub(crate) struct Wait {
     refreshed: Option<Object>,
     /// `status.reconciledAt` when the Application was first seen, or seen to be absent.
     reconciled_before: Option<String>,
+    application_was_there: bool,
     crashed_before: String,
     said: Option<(String, String, Instant)>,
 }
@@ -65,6 +68,7 @@ impl Wait {
             refreshing: None,
             refreshed: None,
             reconciled_before: None,
+            application_was_there: false,
             crashed_before: String::new(),
             said: None,
         })
@@ -93,9 +97,8 @@ impl Wait {
             if let Some(due) = self.ask_argo_cd(&verdict, &seen) {
                 wake = wake.min(due);
             }
-            wake = wake
-                .min(self.patience.ends(&verdict.state).unwrap_or(wake))
-                .min(self.history.due().unwrap_or(wake));
+            let dues = [self.patience.ends(&verdict.state), self.history.due(), self.doubt_due()];
+            wake = dues.into_iter().flatten().fold(wake, Instant::min);
             if let Some(failure) = self.rest(wake, &verdict).await {
                 return Err(self.with_event(failure, &verdict).await);
             }
@@ -105,6 +108,7 @@ impl Wait {
     /// What only the first sight tells, and what Git has to be asked about.
     fn learn(&mut self, seen: &Snapshot) {
         let Some(application) = seen.application.as_ref().filter(|a| a.known()) else { return };
+        self.application_was_there |= application.object().is_some();
         let before = application.object().map_or("", reconciled_at);
         self.reconciled_before.get_or_insert_with(|| before.to_owned());
         let parent = seen.parent.as_ref().and_then(|p| p.object());
@@ -192,7 +196,7 @@ impl Wait {
         let State::Pending(pending) = &verdict.state else { return };
         let doubtful =
             ["ApplicationMissing", "Deleting", "Missing", "OtherDigest", "StillThere", "Terminating"];
-        if !doubtful.contains(&pending.reason.as_str()) || self.patience.lasted() < DOUBT {
+        if !doubtful.contains(&pending.reason.as_str()) || self.doubt_due().is_some() {
             return;
         }
         self.history.want([None]);
@@ -204,6 +208,13 @@ impl Wait {
             );
             verdict.state = State::Superseded(message);
         }
+    }
+
+    /// When what is missing becomes doubtful; none if it is.
+    fn doubt_due(&self) -> Option<Instant> {
+        let after = if self.application_was_there { DOUBT } else { MAKING };
+        let left = after.saturating_sub(self.patience.lasted());
+        (left > Duration::ZERO).then(|| Instant::now() + left)
     }
 
     /// A verdict or an error that ends the wait.
@@ -229,7 +240,7 @@ impl Wait {
                     trouble.kind,
                     format!("cannot read {object} for {}: {}", human(REFUSED), trouble.message),
                 )
-                .hint("the ServiceAccount or kubeconfig user needs `get`, `list` and `watch` on it")
+                .hint("the ServiceAccount or kubeconfig user needs `get` and `watch` on it")
             }
         };
         Some(failure)

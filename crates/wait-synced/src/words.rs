@@ -3,8 +3,8 @@
 /// What to do about a failure with this reason.
 pub(crate) fn way_out(reason: &str) -> Option<&'static str> {
     Some(match reason {
-        "SyncFailed" | "SyncError" => {
-            "send a request that the cluster accepts; Argo CD does not try the same commit again"
+        "SyncFailed" | "SyncError" | "SyncRetry" => {
+            "send a request that the cluster accepts: Argo CD gives the same commit up"
         }
         "ComparisonError" | "InvalidSpecError" | "UnknownError" => {
             "look at the Application's source and project, and at its repository's credentials in Argo CD"

@@ -61,7 +61,8 @@ struct State {
     /// Type, path and object by version.
     history: Vec<(u64, &'static str, String, Value)>,
     version: u64,
-    faults: Vec<(Verb, Fault, u32)>,
+    /// Verb, part of the path, what happens, and how often.
+    faults: Vec<(Verb, &'static str, Fault, u32)>,
     requests: Vec<Seen>,
     refreshes: u32,
     token: Option<String>,
@@ -125,7 +126,12 @@ impl Standin {
 
     /// Do this instead of answering, for the next `times` requests of this verb.
     pub(crate) fn fault(&self, verb: Verb, fault: Fault, times: u32) {
-        self.state.lock().unwrap().faults.push((verb, fault, times));
+        self.fault_at("", verb, fault, times);
+    }
+
+    /// The same, for paths that hold this part.
+    pub(crate) fn fault_at(&self, part: &'static str, verb: Verb, fault: Fault, times: u32) {
+        self.state.lock().unwrap().faults.push((verb, part, fault, times));
     }
 
     /// Called at each refresh of an Application, with the number of refreshes so far. The annotation is gone already.
@@ -222,8 +228,9 @@ impl Standin {
             if state.token.as_ref().is_some_and(|t| authorization != format!("Bearer {t}")) {
                 return Ok(status(401, "Unauthorized", None));
             }
-            let due = state.faults.iter_mut().find(|(v, _, times)| *v == verb && *times > 0);
-            due.map(|(_, fault, times)| {
+            let meets = |v: Verb, part: &str| v == verb && path.contains(part);
+            let due = state.faults.iter_mut().find(|(v, part, _, times)| *times > 0 && meets(*v, part));
+            due.map(|(_, _, fault, times)| {
                 *times -= 1;
                 *fault
             })

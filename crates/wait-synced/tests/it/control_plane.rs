@@ -1,6 +1,7 @@
 //! The built binary on a real API server, with stand-ins for Argo CD, KubeVirt and CDI and a real Git server: nothing here
 //! shows what the real controllers do.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use testbed::cdi::{self, Cdi};
 use testbed::control_plane::ControlPlane;
 use testbed::git::{Entry, Server};
 use testbed::kubevirt::{self, KubeVirt};
+use tokio::task::JoinHandle;
 
 const FOLDER: &str = "vms/in-cluster/team-a/web01";
 const DIGEST: &str = "sha256:aa";
@@ -76,6 +78,13 @@ impl Bed {
         self.git.git().commit(&[Entry::file(file, "other\n")], "other").unwrap()
     }
 
+    async fn apply(&self, path: &str, object: &Value) {
+        let path = format!("{path}?fieldManager=test&force=true");
+        let request = http::Request::patch(path).header("content-type", "application/apply-patch+yaml");
+        let request = request.body(object.to_string().into_bytes()).unwrap();
+        let _: Value = self.plane.client().await.unwrap().request(request).await.unwrap();
+    }
+
     /// The Application, applied; a failed sync is not tried again.
     async fn apply_application(&self) {
         let application = json!({
@@ -88,30 +97,25 @@ impl Bed {
                 "syncPolicy": {"automated": {"prune": true, "selfHeal": true}, "retry": {"limit": 0}}
             }
         });
-        let path = format!(
-            "/apis/argoproj.io/v1alpha1/namespaces/{}/applications/web01?fieldManager=test&force=true",
-            self.namespace
-        );
-        let request = http::Request::patch(path).header("content-type", "application/apply-patch+yaml");
-        let client = self.plane.client().await.unwrap();
-        let _: Value =
-            client.request(request.body(application.to_string().into_bytes()).unwrap()).await.unwrap();
+        let path = format!("/apis/argoproj.io/v1alpha1/namespaces/{}/applications/web01", self.namespace);
+        self.apply(&path, &application).await;
     }
 
     /// A wait for this commit under way.
-    fn wait(&self, commit: &str, timeout: &str) -> tokio::task::JoinHandle<(i32, String, Duration)> {
-        self.wait_for(DIGEST, commit, timeout)
+    fn wait(&self, commit: &str, timeout: &str) -> JoinHandle<(i32, String, Duration)> {
+        self.wait_as(&self.plane.kubeconfig(), DIGEST, commit, timeout)
     }
 
-    fn wait_for(
+    fn wait_as(
         &self,
+        kubeconfig: &Path,
         digest: &str,
         commit: &str,
         timeout: &str,
-    ) -> tokio::task::JoinHandle<(i32, String, Duration)> {
+    ) -> JoinHandle<(i32, String, Duration)> {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wait-synced"));
         command
-            .arg(format!("--kubeconfig={}", self.plane.kubeconfig().display()))
+            .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--application={}/web01", self.namespace))
             .arg(format!("--vm={}/web01", self.namespace))
             .args([format!("--commit={commit}"), format!("--digest={digest}"), format!("--path={FOLDER}")])
@@ -147,7 +151,7 @@ async fn a_new_machine_becomes_ready_though_refreshes_are_lost() {
     let bed = Bed::new(shared().await, "ws-lost").await;
     let first = bed.commit("sha256:first", &disk("blank-disk"));
     bed.apply_application().await;
-    let (code, log, _) = bed.wait_for("sha256:first", &first, "60s").await.unwrap();
+    let (code, log, _) = bed.wait_as(&bed.plane.kubeconfig(), "sha256:first", &first, "60s").await.unwrap();
     assert_eq!(code, 0, "{log}");
     bed.argocd.lose_refreshes(2);
     let ours = bed.commit(DIGEST, &disk("blank-disk"));
@@ -270,4 +274,44 @@ async fn the_api_server_restarts_ten_times() {
         ),
         "{log}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_rights_are_enough_and_a_missing_one_is_named() {
+    let bed = Bed::new(shared().await, "ws-rights").await;
+    let kubeconfig = bed.plane.kubeconfig_for_service_account("ws-rights", "await-vm").await.unwrap();
+    let rules = json!([
+        {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get", "watch", "patch"]},
+        {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines", "virtualmachineinstances"], "verbs": ["get", "watch"]},
+        {"apiGroups": ["cdi.kubevirt.io"], "resources": ["datavolumes"], "verbs": ["get", "watch"]}
+    ]);
+    let api = "/apis/rbac.authorization.k8s.io/v1/namespaces/ws-rights";
+    let role = |kind: &str, more: Value| {
+        let mut role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "await-vm"}});
+        role.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        role
+    };
+    bed.apply(&format!("{api}/roles/await-vm"), &role("Role", json!({"rules": rules}))).await;
+    let binding = json!({
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "await-vm"},
+        "subjects": [{"kind": "ServiceAccount", "name": "await-vm", "namespace": "ws-rights"}]
+    });
+    bed.apply(&format!("{api}/rolebindings/await-vm"), &role("RoleBinding", binding)).await;
+    bed.apply_application().await;
+    let ours = bed.commit(DIGEST, &disk("blank-disk"));
+    let (code, log, _) = bed.wait_as(&kubeconfig, DIGEST, &ours, "60s").await.unwrap();
+    assert_eq!(code, 0, "{log}");
+
+    let mut fewer = rules.clone();
+    fewer[1]["resources"] = json!(["virtualmachines"]);
+    bed.apply(&format!("{api}/roles/await-vm"), &role("Role", json!({"rules": fewer}))).await;
+    let (code, log, took) = bed.wait_as(&kubeconfig, DIGEST, &ours, "5m").await.unwrap();
+    assert_eq!(code, 30, "{log}");
+    assert_eq!(
+        last(&log),
+        "error: cannot read virtual machine instance `ws-rights/web01` for 1m: virtualmachineinstances.kubevirt.io \"web01\" is \
+         forbidden: User \"system:serviceaccount:ws-rights:await-vm\" cannot get resource \"virtualmachineinstances\" in API group \
+         \"kubevirt.io\" in the namespace \"ws-rights\""
+    );
+    assert!(took < Duration::from_secs(90), "{took:?}");
 }

@@ -1,5 +1,7 @@
 //! Argo CD shows another commit than ours, and a real Git server over smart HTTP is asked how it stands to ours.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use testbed::git::{Entry, Fault, On, Server};
 
@@ -126,10 +128,12 @@ async fn what_somebody_removed_meanwhile_is_superseded() {
     for path in [APPLICATION, VM, VMI] {
         standin.delete(path);
     }
+    let gone = Instant::now();
     run.end().await.is(
         21,
         "error: application `argocd/in-cluster.team-a.web01` does not exist, and branch `main` holds another state of it",
     );
+    assert!(gone.elapsed() < Duration::from_secs(5), "{:?}", gone.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -264,6 +264,26 @@ async fn silence_and_deafness_cost_one_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_watches_show_is_read_once_more() {
+    let standin = before().await;
+    // the machine ran before; that it is being replaced is heard of by nobody
+    for machine in ["virtualmachines", "virtualmachineinstances"] {
+        standin.fault_at(machine, Verb::Watch, Fault::Deaf, 1);
+    }
+    standin.on_refresh(|standin, count| {
+        standin.put(VMI, vmi("Scheduling", &json!({"type": "Ready", "status": "False"})));
+        standin.put(VM, vm(DIGEST, "Starting"));
+        standin.put(APPLICATION, application(OURS, "Synced", count));
+    });
+    let reads = || standin.requests().iter().filter(|r| r.verb == Verb::Get && r.path == VMI).count();
+    let mut run = Run::begin(&standin, "30s", &[COMMIT]);
+    until("three more reads", || reads() >= 4).await;
+    assert!(run.is_at_work(), "it believed a watch that had gone deaf");
+    runs(&standin, DIGEST);
+    run.end().await.is(0, "done: virtual machine `team-a/web01` is ready at 9f8e7d6 on node `node1`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leaf_is_asked_for_from_its_parent() {
     let standin = Standin::start().await;
     let mut parent = application(OLD, "Synced", 0);

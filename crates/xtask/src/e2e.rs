@@ -34,7 +34,8 @@ pub(crate) struct Options {
 pub(crate) fn e2e(root: &Path, options: Options) -> Result<()> {
     let default = root.join(CLUSTER).is_file().then(|| format!("{CLUSTER} load"));
     let load_command = options.load_command.or(default);
-    let load_command = load_command.context("`--load-command` is needed: how does an image get to the nodes?")?;
+    let load_command =
+        load_command.context("`--load-command` is needed: how does an image get to the nodes?")?;
     let built = image::image(root, &image::Options::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(e2e::run(e2e::Options {

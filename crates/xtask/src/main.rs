@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal")]
 
 mod check;
+mod demo;
 mod e2e;
 mod image;
 mod process;
@@ -15,6 +16,8 @@ use clap::Parser as _;
 #[derive(Debug, clap::Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Show the main flow in about a minute: a machine is provisioned, and a bad request refused
+    Demo,
     /// Run every test below e2e: unit, binaries as processes, real Git, a real control plane, contracts
     Test {
         /// Arguments for `cargo test`, such as `-p git-push`
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> ExitCode {
     let root = root();
     let ended = match Task::parse() {
+        Task::Demo => demo::demo(&root),
         Task::Test { arguments } => check::test(&root, &arguments),
         Task::Check => check::check(&root),
         Task::Image(options) => image::image(&root, &options).map(drop),

@@ -328,7 +328,7 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 }
 
 /// Apply `object` server-side at `path`.
-async fn apply(client: &Client, path: &str, object: &Value) -> Result<()> {
+pub(crate) async fn apply(client: &Client, path: &str, object: &Value) -> Result<()> {
     apply_bytes(client, path, serde_json::to_vec(object)?).await.map(drop)
 }
 

@@ -24,7 +24,8 @@ pub struct Files {
 impl Files {
     /// Serve `files`, by name, on a free port of `address`.
     pub async fn serve(address: IpAddr, files: BTreeMap<String, Bytes>) -> Result<Self> {
-        let listener = TcpListener::bind((address, 0)).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener =
+            TcpListener::bind((address, 0)).await.with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
         let files = Arc::new(files);
         let task = tokio::spawn(async move {
@@ -35,7 +36,9 @@ impl Files {
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 // a client that hangs up ends its own connection only
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                );
             }
         });
         Ok(Self { address, task })
@@ -65,8 +68,10 @@ fn answer(files: &BTreeMap<String, Bytes>, request: &Request<Incoming>) -> Respo
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let asked = request.headers().get(header::RANGE).and_then(|v| v.to_str().ok()).and_then(|v| range(v, file.len()));
-    let (status, from, to) = asked.map_or((StatusCode::OK, 0, file.len()), |(a, b)| (StatusCode::PARTIAL_CONTENT, a, b));
+    let asked =
+        request.headers().get(header::RANGE).and_then(|v| v.to_str().ok()).and_then(|v| range(v, file.len()));
+    let (status, from, to) =
+        asked.map_or((StatusCode::OK, 0, file.len()), |(a, b)| (StatusCode::PARTIAL_CONTENT, a, b));
     let mut response = plain(status);
     let number = |n: usize| header::HeaderValue::from(n as u64);
     response.headers_mut().insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));

@@ -91,7 +91,13 @@ impl Server {
         openssl::rand::rand_bytes(&mut random)?;
         let password = format!("{:032x}", u128::from_ne_bytes(random));
         let root = folder.path().to_owned();
-        let shared = Arc::new(Shared { root, password, faults: Mutex::default(), seen: Mutex::default(), sent: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            root,
+            password,
+            faults: Mutex::default(),
+            seen: Mutex::default(),
+            sent: AtomicU64::new(0),
+        });
         let ca = identity.as_ref().map(|i| i.ca_pem.clone());
         let (ready, bound) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();

@@ -1,9 +1,11 @@
 //! Real parts for tests and the demo: Git servers, a control plane, stand-in controllers.
+
+pub mod argocd;
+pub mod cdi;
 pub mod control_plane;
 pub mod files;
 pub mod git;
-pub mod pipeline;
-pub mod argocd;
-pub mod cdi;
 pub mod kubevirt;
+pub mod pipeline;
+pub mod stage;
 mod standin;

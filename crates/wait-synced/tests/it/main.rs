@@ -332,9 +332,10 @@ async fn absent_is_all_of_it_gone_and_nothing_else_that_answers_404() {
     let standin = before().await;
     // an API server that has just started does not know the kinds yet
     standin.fault(Verb::Get, Fault::Unserved, 8);
+    standin.fault(Verb::Watch, Fault::Unserved, 8);
     let mut run = Run::begin(&standin, "60s", &["--until=absent"]);
     let watches = || standin.requests().iter().filter(|r| r.verb == Verb::Watch).count();
-    until("all is read, after all faults", || watches() >= 3).await;
+    until("all is read, after all faults", || watches() >= 11).await;
     assert!(run.is_at_work(), "it took what is not served for absent");
     for path in [APPLICATION, VM, VMI] {
         standin.delete(path);

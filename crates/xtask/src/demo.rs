@@ -26,7 +26,7 @@ pub(crate) fn demo(root: &Path) -> Result<()> {
                 println!("real: etcd, kube-apiserver and kube-controller-manager, with the CRDs of Argo CD, KubeVirt and CDI");
                 println!("stand-ins: the controllers of Argo CD, KubeVirt and CDI; no machine boots here (e2e shows that)");
                 println!("not there: Tekton; its YAML is interpreted here, without pods");
-                let scene = Scene::new(root, &server, Some(stage.plane().kubeconfig()))?;
+                let scene = Scene::new(root, &server, Some(&stage.plane().kubeconfig()))?;
                 tokio::task::block_in_place(|| scene.show())?;
                 let machine = stage.machine("payments-prod", "pay-batch-01").await?;
                 println!("\n=== the machine, as the API server has it\n{}", serde_json::to_string_pretty(&machine["status"])?);
@@ -53,7 +53,7 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// Lay out the workspaces that a PipelineRun would mount.
-    fn new(root: &'a Path, server: &'a git::Server, kubeconfig: Option<PathBuf>) -> Result<Self> {
+    fn new(root: &'a Path, server: &'a git::Server, kubeconfig: Option<&Path>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let credentials = folder.path().join("basic-auth");
         fs::create_dir(&credentials)?;
@@ -62,7 +62,7 @@ impl<'a> Scene<'a> {
         let policy = folder.path().join("policy");
         fs::create_dir(&policy)?;
         fs::copy(root.join("examples/policy.yaml"), policy.join("policy.yaml"))?;
-        if let Some(file) = &kubeconfig {
+        if let Some(file) = kubeconfig {
             fs::create_dir(folder.path().join("kubeconfig"))?;
             fs::copy(file, folder.path().join("kubeconfig/kubeconfig"))?;
         }

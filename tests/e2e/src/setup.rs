@@ -148,7 +148,7 @@ impl World {
         })])
     }
 
-    /// CDI fills in a DataVolume's access mode from the StorageProfile. A class that it does not know has an empty one, and
+    /// CDI fills in a DataVolume's access mode from the `StorageProfile`. A class that it does not know has an empty one, and
     /// every disk would wait for ever; so the default class is told here what its administrator would tell it.
     fn prepare_storage(&self) -> Result<()> {
         let classes = self.kubectl.get(&["storageclass"])?;

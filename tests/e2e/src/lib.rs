@@ -8,6 +8,7 @@
 mod kubectl;
 mod report;
 mod runs;
+mod samples;
 mod scenarios;
 mod setup;
 

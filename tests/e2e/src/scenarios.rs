@@ -235,6 +235,7 @@ fn http(world: &World) -> Result<()> {
 fn clone(world: &World) -> Result<()> {
     let golden = world.golden_image()?;
     let mut request = request(world, "clone", "clone");
+    request["spec"]["compute"] = json!({"instanceType": world.machines, "preference": world.machines});
     request["spec"]["image"] = json!({"source": "data-source", "name": golden, "namespace": world.machines});
     request["spec"]["disks"] = json!([
         {"name": "root", "role": "root", "size": "128Mi"},

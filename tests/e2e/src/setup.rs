@@ -32,8 +32,8 @@ pub(crate) struct World {
     pub(crate) sample: Value,
     /// The params that every PipelineRun here has.
     pub(crate) params: Vec<(String, String)>,
-    root: PathBuf,
-    binaries: PathBuf,
+    pub(crate) root: PathBuf,
+    pub(crate) binaries: PathBuf,
     server: git::Server,
     // serves the cluster until it is dropped
     _files: Files,
@@ -97,6 +97,8 @@ impl World {
             .apply(&[namespace(&self.namespace, &security), namespace(&self.machines, &json!({}))])?;
         self.kubectl.apply(&[
             // some hypervisors refuse guests this feature of the host's CPU model (`failed to set MSR 0x10a`)
+            json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterInstancetype",
+                "metadata": {"name": self.machines}, "spec": {"cpu": {"guest": 1}, "memory": {"guest": "128Mi"}}}),
             json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterPreference",
                 "metadata": {"name": self.machines},
                 "spec": {"cpu": {"preferredCPUFeatures": [{"name": "arch-capabilities", "policy": "disable"}]}}}),
@@ -183,13 +185,14 @@ impl World {
     }
 
     /// `examples/policy.yaml`, opened for this run's namespace, disk server and images.
-    fn policy(&self) -> Result<String> {
+    pub(crate) fn policy(&self) -> Result<String> {
         let text = fs::read_to_string(self.root.join("examples/policy.yaml"))?;
         let mut policy: Value = serde_saphyr::from_str(&text)?;
         let spec = &mut policy["spec"];
         spec["namespaces"] = json!([self.machines]);
         // so that the scheduler, not the policy, refuses what is too large
         spec["limits"]["memory"] = "1Ti".into();
+        spec["instanceTypes"] = json!([self.machines]);
         spec["images"] = json!({
             "registries": ["registry.local", "quay.io"],
             "urlPrefixes": [self.disk_url],
@@ -225,42 +228,6 @@ impl World {
             Ok(if phase == "Succeeded" { Ok(()) } else { Err(phase.to_string()) })
         })?;
         Ok(name.to_owned())
-    }
-
-    /// Each sample request, rendered for this run's namespace by the binaries that are in the image.
-    pub(crate) fn rendered_samples(&self) -> Result<Vec<(String, Vec<PathBuf>)>> {
-        let folder = self.evidence().join("samples");
-        fs::create_dir_all(&folder)?;
-        let mut rendered = Vec::new();
-        for entry in fs::read_dir(self.root.join("examples/requests"))? {
-            let path = entry?.path();
-            let name = path.file_stem().context("a file without a name")?.to_string_lossy().into_owned();
-            let mut request: Value = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
-            request["spec"]["target"]["namespace"] = self.machines.as_str().into();
-            let mut policy: Value =
-                serde_saphyr::from_str(&fs::read_to_string(self.root.join("examples/policy.yaml"))?)?;
-            policy["spec"]["namespaces"] = json!([self.machines]);
-            let (policy_file, accepted, files) =
-                (folder.join("policy.yaml"), folder.join(format!("{name}.json")), folder.join(&name));
-            fs::write(&policy_file, policy.to_string())?;
-            run(Command::new(self.binaries.join("validate-request"))
-                .arg(format!("--request={request}"))
-                .arg(format!("--policy={}", policy_file.display()))
-                .arg(format!("--output={}", accepted.display())))?;
-            run(Command::new(self.binaries.join("render-vm"))
-                .arg(format!("--request-file={}", accepted.display()))
-                .arg(format!("--output={}", files.display()))
-                .arg("--repo-url=https://git.example/vms.git"))?;
-            let machine = files.join("vms");
-            let mut found = Vec::new();
-            collect(&machine, &mut found)?;
-            found.retain(|f| f.file_name().is_some_and(|n| n != "request.yaml" && n != "kustomization.yaml"));
-            found.sort();
-            ensure!(!found.is_empty(), "{name}: nothing was rendered");
-            rendered.push((name, found));
-        }
-        ensure!(rendered.len() >= 4, "only {} samples", rendered.len());
-        Ok(rendered)
     }
 
     /// The folder for what a failure leaves behind.
@@ -300,7 +267,9 @@ impl World {
             Ok(if ours == 0 { Ok(()) } else { Err(format!("{ours} left")) })
         })?;
         self.kubectl.run(&["delete", "secret", &self.machines, "-n", ARGOCD])?;
-        self.kubectl.run(&["delete", "virtualmachineclusterpreference", &self.machines])?;
+        for kind in ["virtualmachineclusterinstancetype", "virtualmachineclusterpreference"] {
+            self.kubectl.run(&["delete", kind, &self.machines])?;
+        }
         self.kubectl
             .run(&["delete", "namespace", &self.machines, &self.namespace, "--timeout=180s"])
             .map(drop)
@@ -314,7 +283,7 @@ fn load(options: &Options) -> Result<()> {
     run(Command::new(program).args(arguments).arg(&options.image))
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output =
         command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -331,14 +300,6 @@ fn sample(root: &Path) -> Result<Value> {
         workspaces.push(json!({"name": "basic-auth-read", "secret": {"secretName": "git-basic-auth"}}));
     }
     Ok(run)
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { collect(&path, found)? } else { found.push(path) }
-    }
-    Ok(())
 }
 
 fn base36(mut number: u64) -> String {

@@ -1,0 +1,70 @@
+//! The samples of `examples/requests`, rendered by the binaries that are in the image.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::setup::{World, run};
+
+impl World {
+    /// Each sample with the manifests of its machine. What a sample names and a site would have (a namespace, a golden image,
+    /// an instance type, a preference) is replaced by what this run has: admission looks them up.
+    pub(crate) fn rendered_samples(&self) -> Result<Vec<(String, Vec<PathBuf>)>> {
+        let golden = self.golden_image()?;
+        let folder = self.evidence().join("samples");
+        fs::create_dir_all(&folder)?;
+        let policy = folder.join("policy.yaml");
+        fs::write(&policy, self.policy()?)?;
+        let mut rendered = Vec::new();
+        for entry in fs::read_dir(self.root.join("examples/requests"))? {
+            let path = entry?.path();
+            let name = path.file_stem().context("a file without a name")?.to_string_lossy().into_owned();
+            let mut request: Value = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
+            self.replace_names(&mut request["spec"], &golden);
+            let (accepted, files) = (folder.join(format!("{name}.json")), folder.join(&name));
+            run(Command::new(self.binaries.join("validate-request"))
+                .arg(format!("--request={request}"))
+                .arg(format!("--policy={}", policy.display()))
+                .arg(format!("--output={}", accepted.display())))?;
+            run(Command::new(self.binaries.join("render-vm"))
+                .arg(format!("--request-file={}", accepted.display()))
+                .arg(format!("--output={}", files.display()))
+                .arg("--repo-url=https://git.example/vms.git"))?;
+            let mut found = Vec::new();
+            collect(&files.join("vms"), &mut found)?;
+            found.retain(|f| f.file_name().is_some_and(|n| n != "request.yaml" && n != "kustomization.yaml"));
+            found.sort();
+            ensure!(!found.is_empty(), "{name}: nothing was rendered");
+            rendered.push((name, found));
+        }
+        ensure!(rendered.len() >= 4, "only {} samples", rendered.len());
+        Ok(rendered)
+    }
+
+    fn replace_names(&self, spec: &mut Value, golden: &str) {
+        let ours = Value::from(self.machines.as_str());
+        spec["target"]["namespace"] = ours.clone();
+        for field in ["instanceType", "preference"] {
+            if let Some(name) = spec["compute"].get_mut(field) {
+                *name = ours.clone();
+            }
+        }
+        if spec["image"]["source"] == "data-source" {
+            spec["image"]["name"] = golden.into();
+            if let Some(namespace) = spec["image"].get_mut("namespace") {
+                *namespace = ours;
+            }
+        }
+    }
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { collect(&path, found)? } else { found.push(path) }
+    }
+    Ok(())
+}

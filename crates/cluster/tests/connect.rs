@@ -1,4 +1,5 @@
 //! What is wrong with a kubeconfig is said before anything is asked.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use cluster::Cluster;
 use serde_json::{Value, json};

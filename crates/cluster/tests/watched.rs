@@ -1,4 +1,5 @@
 //! What is known of an object comes true, whatever the API server does in between. The server is a stand-in.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod standin;
 
@@ -177,7 +178,7 @@ async fn a_refresh_is_one_annotation() {
     assert_eq!(cluster.refresh(&object).await, Ok(false), "there is none");
     standin.put(path, json!({"metadata": {"name": "web01", "annotations": {"kept": "x"}}}));
     standin.on_refresh(move |standin, count| {
-        standin.put(path, json!({"metadata": {"name": "web01"}, "count": count}))
+        standin.put(path, json!({"metadata": {"name": "web01"}, "count": count}));
     });
     assert_eq!(cluster.refresh(&object).await, Ok(true));
     assert_eq!(standin.get(path).unwrap()["count"], json!(1));

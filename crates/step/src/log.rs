@@ -26,7 +26,8 @@ pub enum LogFormat {
 
 /// Start logging; a second call (in tests) changes nothing. `RUST_LOG` overrides the level, which is `info`.
 pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // kube logs each failed request as an error of its own; whoever asks decides what a failure means
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
     let builder =
         || SubscriberBuilder::default().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // an error says that a subscriber is set already, which is as good

@@ -252,9 +252,12 @@ impl Standin {
             return Ok(status(404, &format!("{name} not found"), Some(&name)));
         };
         if verb == Verb::Patch {
-            let patch: Value =
+            let change: Value =
                 serde_json::from_slice(&request.into_body().collect().await.unwrap().to_bytes()).unwrap();
-            assert_eq!(patch, json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}));
+            assert_eq!(
+                change,
+                json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}})
+            );
             object["metadata"]["annotations"]["argocd.argoproj.io/refresh"] = json!("normal");
             self.put(&path, object.clone());
             let count = {
@@ -286,12 +289,11 @@ impl Standin {
         let name = query["fieldSelector"].strip_prefix("metadata.name=").unwrap();
         let path = format!("{collection}/{name}");
         let end = tokio::time::Instant::now() + Duration::from_secs(query["timeoutSeconds"].parse().unwrap());
-        let (from, first) = match query.get("resourceVersion") {
-            Some(version) => (version.parse().unwrap(), None),
-            None => {
-                let state = self.state.lock().unwrap();
-                (state.version, state.objects.get(&path).map(|o| line("ADDED", o)))
-            }
+        let (from, first) = if let Some(version) = query.get("resourceVersion") {
+            (version.parse().unwrap(), None)
+        } else {
+            let state = self.state.lock().unwrap();
+            (state.version, state.objects.get(&path).map(|o| line("ADDED", o)))
         };
         let first = match fault {
             Some(Fault::Event(code)) => {

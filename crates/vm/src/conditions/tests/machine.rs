@@ -186,6 +186,10 @@ fn anything_less_is_waited_for() {
     ] {
         check(what, &READY, Case { vm: vm_patch, ..Case::default() }, &expected);
     }
+}
+
+#[test]
+fn an_instance_that_is_not_there_yet_is_waited_for() {
     let none = || Case {
         vm: json!({"status": {"printableStatus": "Stopped", "created": false, "conditions": [{"type": "Ready", "status": "False", "reason": "VMINotExists", "message": "VMI does not exist"}]}}),
         vmi: Some(Value::Null),

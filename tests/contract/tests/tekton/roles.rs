@@ -17,18 +17,18 @@ pub(crate) fn accounts(world: &World) -> Vec<String> {
     accounts.map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The rules are the verbs that `wait-synced` uses: it reads and watches four kinds, and asks Argo CD to refresh by patching
-/// an annotation. Nothing else has a role, and nothing else has a token.
+/// The rules are the verbs that `wait-synced` uses: it reads and watches four kinds, asks Argo CD to refresh by patching
+/// an annotation, and lists the events of a machine that does not come up. Nothing else has a role, and nothing else has a token.
 #[test]
 fn only_await_vm_may_do_anything() {
     check("roles", |world, problems| {
         let objects = objects(world);
-        let read = json!(["get", "list", "watch"]);
+        let read = json!(["get", "watch"]);
         let wanted = [
             (
                 "vm-lifecycle-await-vm-applications",
                 json!([
-                    {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get", "list", "watch", "patch"]},
+                    {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get", "watch", "patch"]},
                 ]),
             ),
             (
@@ -36,6 +36,7 @@ fn only_await_vm_may_do_anything() {
                 json!([
                     {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines", "virtualmachineinstances"], "verbs": read},
                     {"apiGroups": ["cdi.kubevirt.io"], "resources": ["datavolumes"], "verbs": read},
+                    {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
                 ]),
             ),
         ];

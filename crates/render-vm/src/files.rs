@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use vm::layout::REQUEST_FILE;
+use vm::layout::{REQUEST_FILE, ROOT};
 use vm::request::{Disk, Image, Request, Role};
 
 use crate::lock::{Broken, Expected, Lock};
@@ -107,8 +107,8 @@ pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
     let mut own = Vec::new();
     for disk in &request.spec.disks {
         let (file, volume) = match disk.role {
-            Role::Root => (format!("disk-root-{}.yaml", request.generation()), request.root_volume()),
-            Role::Data => (format!("disk-{}.yaml", disk.name), request.data_volume(&disk.name)),
+            Role::Root => (format!("disk-root-{}.yaml", request.generation()), request.volume(ROOT)),
+            Role::Data => (format!("disk-{}.yaml", disk.name), request.volume(disk.name.as_str())),
         };
         own.push((file, Template::DataVolume, data_volume(request, disk, &volume), volume));
     }
@@ -155,7 +155,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         .disks
         .iter()
         .filter(|disk| disk.role == Role::Data)
-        .map(|disk| json!({ "name": disk.name, "claim": request.data_volume(&disk.name) }))
+        .map(|disk| json!({ "name": disk.name, "claim": request.volume(disk.name.as_str()) }))
         .collect();
     let interfaces: Vec<Value> = spec
         .networks
@@ -209,10 +209,10 @@ fn boot(request: &Request) -> Result<Value, Refused> {
         Image::ContainerDisk { reference } => (Some(reference.to_string()), None),
         Image::Pvc { claim } => (None, Some(claim.to_string())),
         Image::DataSource { .. } | Image::Registry { .. } | Image::Http { .. } => {
-            (None, Some(request.root_volume()))
+            (None, Some(request.volume(ROOT)))
         }
     };
-    Ok(json!({ "name": vm::layout::ROOT, "image": image, "claim": claim }))
+    Ok(json!({ "name": ROOT, "image": image, "claim": claim }))
 }
 
 fn cloud_init(request: &Request) -> Result<Value, Refused> {

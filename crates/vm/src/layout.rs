@@ -18,8 +18,8 @@ pub const REQUEST_FILE: &str = "request.yaml";
 pub const NAMESPACES: &str = "namespaces";
 /// The name of the boot disk.
 pub const ROOT: &str = "root";
-/// What is appended to a machine's name for its boot disk: `-root-` and the generation.
-pub const ROOT_SUFFIX: usize = "-root-".len() + GENERATION;
+/// What is appended to the names of machine and disk for the disk's `DataVolume`: `-` and the generation.
+pub const VOLUME_SUFFIX: usize = "-".len() + GENERATION;
 const GENERATION: usize = 6;
 
 /// Names that would be mistaken for files with a meaning of their own in a repository (`kustomization.yaml`, a chart).
@@ -40,21 +40,17 @@ impl Request {
         format!("sha256:{}", hex(&Sha256::digest(self.canonical())))
     }
 
-    /// Which generation of the boot disk this request makes: the first 6 hexadecimal digits of the SHA-256 of its id.
+    /// Which generation of disks this request makes: the first 6 hexadecimal digits of the SHA-256 of its id.
     pub fn generation(&self) -> String {
         let mut digits = hex(&Sha256::digest(self.metadata.request_id.as_str()));
         digits.truncate(GENERATION);
         digits
     }
 
-    /// The `DataVolume` of the boot disk: `<vm>-root-<generation>`.
-    pub fn root_volume(&self) -> String {
-        format!("{}-{ROOT}-{}", self.spec.target.name, self.generation())
-    }
-
-    /// The `DataVolume` of a data disk: `<vm>-<disk>`.
-    pub fn data_volume(&self, disk: &Label) -> String {
-        format!("{}-{disk}", self.spec.target.name)
+    /// The `DataVolume` of a disk: `<vm>-<disk>-<generation>`. The generation keeps the disks of machine `a-b` from those of
+    /// machine `a` with a disk `b-…`, and those of a machine made anew from the data that its namesake left behind.
+    pub fn volume(&self, disk: &str) -> String {
+        format!("{}-{disk}-{}", self.spec.target.name, self.generation())
     }
 
     /// The SMBIOS uuid of the machine, in the form `8-4-4-4-12`: by its place and the request that made it, so that a

@@ -243,7 +243,12 @@ fn clone(world: &World) -> Result<()> {
     ]);
     let ended = world.provision("clone", &request)?;
     runs(world, &ended, "clone")?;
-    let data = world.kubectl.get(&["datavolume", "clone-data", "-n", &world.machines])?;
+    let machine = world.machine("clone")?.context("no VirtualMachine clone")?;
+    let volumes = machine["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+    let volume = volumes.iter().find(|v| v["name"] == "data").context("no volume `data`")?;
+    let claim = volume["persistentVolumeClaim"]["claimName"].as_str().context("no claim")?;
+    ensure!(claim.starts_with("clone-data-"), "the claim is called {claim}");
+    let data = world.kubectl.get(&["datavolume", claim, "-n", &world.machines])?;
     let options = &data["metadata"]["annotations"]["argocd.argoproj.io/sync-options"];
     ensure!(options == "Prune=false,Delete=false", "the data disk has sync-options {options}");
     ensure!(data["metadata"]["ownerReferences"].is_null(), "the data disk is owned: {}", data["metadata"]);

@@ -41,8 +41,7 @@ const NAMES: &str = "
 
 | what | name | limit |
 | --- | --- | --- |
-| boot disk | `<vm>-root-<6 digits of the request id's SHA-256>` | 63, so `target.name` has at most 51 |
-| data disk | `<vm>-<disk>` | 63 |
+| disk | `<vm>-<disk>-<6 digits of the request id's SHA-256>` | 63, so with the boot disk `root` `target.name` has at most 51 |
 | Argo CD Application | `<cluster>.<namespace>.<vm>` | always fits 253 |
 
 A machine is not called `kustomization`, `chart`, `values` or `namespace`, nor by a number; a data disk not `root`, `root-…` or `cloud-init`.

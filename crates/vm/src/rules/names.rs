@@ -3,13 +3,15 @@
 //! Not here: the name of the Argo CD Application, `<cluster>.<namespace>.<vm>`, has at most 3 × 63 + 2 = 191 of the 253
 //! characters that it may have.
 
-use crate::layout::{RESERVED, ROOT, ROOT_SUFFIX};
+use crate::layout::{RESERVED, ROOT, VOLUME_SUFFIX};
 use crate::problem::{Code, Problem, echo};
 
 use super::Facts;
 
 /// A label of Kubernetes: volumes, claims, host names.
 const LABEL: usize = 63;
+/// What is appended to a machine's name for its boot disk.
+const ROOT_SUFFIX: usize = "-".len() + ROOT.len() + VOLUME_SUFFIX;
 /// What render-vm calls the volume of the cloud-config.
 const CLOUD_INIT: &str = "cloud-init";
 
@@ -88,9 +90,13 @@ fn disk(facts: &Facts<'_>, pointer: &str, machine: Option<&str>, name: &str) -> 
     if name.starts_with("root-") || name == CLOUD_INIT {
         return problem(format!("{} is made for the machine itself", echo(name)), "give it another name");
     }
-    let over = (machine?.len() + 1 + name.len()).checked_sub(LABEL).filter(|over| *over > 0)?;
-    let message =
-        format!("`<machine>-{}`, its volume, is {} too long for {LABEL}", short(name), characters(over));
+    let over =
+        (machine?.len() + 1 + name.len() + VOLUME_SUFFIX).checked_sub(LABEL).filter(|over| *over > 0)?;
+    let message = format!(
+        "`<machine>-{}-<6 digits>`, its volume, is {} too long for {LABEL}",
+        short(name),
+        characters(over)
+    );
     Some(Problem::new(pointer, Code::NameTooLong, message).hint("shorten the machine's name or the disk's"))
 }
 

@@ -1,6 +1,5 @@
 //! One `run` for every binary.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
@@ -91,7 +90,7 @@ pub fn run<A: Step>(body: impl AsyncFnOnce(A, Context) -> Result<Done, Failure>)
     log::start(edge.log_format);
     let context = Context::new(edge.timeout.get());
     let ended = panic::catch_unwind(AssertUnwindSafe(|| drive(body, args, &context)));
-    let ended = ended.unwrap_or_else(|payload| Err(bug(payload.as_ref())));
+    let ended = ended.unwrap_or_else(|_| Err(bug()));
     finish::<A>(&ended, context.results(), edge.outcome_path.as_deref())
 }
 
@@ -147,7 +146,7 @@ async fn stop_signal() -> Result<Signal, Failure> {
     })
 }
 
-fn bug(_: &(dyn Any + Send)) -> Failure {
+fn bug() -> Failure {
     Failure::new(Kind::Internal, "this program has a bug; the line above says where")
         .hint("report it with the log of this step")
 }

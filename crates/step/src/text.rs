@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use vm::name::is_unprintable;
+
 /// Make `text` one printable line of at most `limit` bytes.
 ///
 /// Control characters, line and paragraph separators and bidirectional controls are written as `\u{…}`, a newline or tab
@@ -19,7 +21,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
                 }
             }
             '\r' => {}
-            c if hidden(c) => {
+            c if is_unprintable(c) => {
                 // writing to a String cannot fail
                 let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
             }
@@ -34,12 +36,6 @@ pub fn one_line(text: &str, limit: usize) -> String {
         }
     }
     line
-}
-
-/// Characters that a terminal acts on or that change the order in which others are shown.
-fn hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
 }
 
 #[cfg(test)]

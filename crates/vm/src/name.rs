@@ -162,8 +162,9 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Control characters, line separators, bidirectional and zero-width controls.
-pub(crate) fn is_unprintable(c: char) -> bool {
+/// Whether a character is none that a person sees: a control character, a line separator, a bidirectional or zero-width
+/// control, an interlinear annotation. Requests may not hold them, and what is printed has them escaped.
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }

@@ -50,6 +50,14 @@ impl Cluster {
         Ok(Self { inner: Arc::new(Inner { source, client, gate: Gate::default() }) })
     }
 
+    /// The machine's own cluster by its kubeconfig, or this one without. No request is made.
+    pub async fn of_machine(&self, kubeconfig: Option<&Path>) -> Result<Self, Failure> {
+        match kubeconfig {
+            Some(path) => Self::connect(Some(path)).await,
+            None => Ok(self.clone()),
+        }
+    }
+
     /// The object as the server has it now (a quorum read), or none if it is not there.
     pub async fn get(&self, object: &Object) -> Result<Option<Value>, Error> {
         let answer = self.send(Request::get(object.path()), Vec::new()).await;
@@ -117,14 +125,21 @@ impl Cluster {
         Ok(events.map(|event: kube::Result<WatchEvent<Value>>| event.map_err(Error::from)))
     }
 
-    async fn send(&self, request: http::request::Builder, body: Vec<u8>) -> Result<Value, Refused> {
+    pub(crate) async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Vec<u8>,
+    ) -> Result<Value, Refused> {
         self.through_gate(async |client: Client| {
             client.request::<Value>(request.body(body).map_err(kube::Error::HttpError)?).await
         })
         .await
     }
 
-    async fn through_gate<T>(&self, ask: impl AsyncFnOnce(Client) -> kube::Result<T>) -> Result<T, Refused> {
+    pub(crate) async fn through_gate<T>(
+        &self,
+        ask: impl AsyncFnOnce(Client) -> kube::Result<T>,
+    ) -> Result<T, Refused> {
         let ticket = self.inner.gate.enter().await;
         let client = self.inner.client.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = timeout(REQUEST, ask(client)).await;
@@ -159,10 +174,10 @@ impl Cluster {
 }
 
 /// An answer that is not the object.
-struct Refused {
+pub(crate) struct Refused {
     /// The server knows the kind, and has no object of that name.
-    absent: bool,
-    error: Error,
+    pub(crate) absent: bool,
+    pub(crate) error: Error,
 }
 
 impl From<kube::Error> for Refused {

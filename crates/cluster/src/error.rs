@@ -12,12 +12,14 @@ pub struct Error {
     kind: Kind,
     message: String,
     status: u16,
+    /// The machine-readable word of the API server, such as `AlreadyExists`, or empty.
+    reason: String,
     retry_after: Option<Duration>,
 }
 
 impl Error {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: 0, retry_after: None }
+        Self { kind, message: message.into(), status: 0, reason: String::new(), retry_after: None }
     }
 
     /// No answer within the deadline of one request.
@@ -25,7 +27,8 @@ impl Error {
         Self::new(Kind::Transient, format!("no answer within {}", step::human(after)))
     }
 
-    /// Its class: [`Kind::Permission`], [`Kind::Transient`], or [`Kind::Failed`] for a request that the server refuses.
+    /// Its class: [`Kind::Permission`], [`Kind::Transient`], [`Kind::Refused`] for a change that a
+    /// webhook or policy denies, or [`Kind::Failed`] for a request that the server itself rejects.
     pub const fn kind(&self) -> Kind {
         self.kind
     }
@@ -38,6 +41,18 @@ impl Error {
     /// The server has no such kind (yet): its definition is not installed, or it has just started.
     pub const fn not_served(&self) -> bool {
         self.status == 404
+    }
+
+    /// Its reason is this word (`metav1.StatusReason`).
+    pub(crate) fn is_for(&self, reason: &str) -> bool {
+        self.reason == reason
+    }
+
+    /// A JSON patch that did not fit the object: a `test` found something else, or a place is not there. Nothing was changed.
+    pub fn test_failed(&self) -> bool {
+        // k8s.io/apiserver `jsonPatcher` answers NewGenericServerResponse(422): these words and no cause, whereas a result
+        // that breaks the schema is named
+        self.status == 422 && self.message == "the server rejected our request due to an error in our request"
     }
 
     /// The watch began at a version that the server does not hold (any more, or yet).
@@ -62,7 +77,10 @@ impl Error {
 
 impl From<&Status> for Error {
     fn from(status: &Status) -> Self {
+        // what a webhook or a ValidatingAdmissionPolicy says is about the change, not about who asked for it
+        let admission = ["denied the request", "denied request"].iter().any(|w| status.message.contains(w));
         let kind = match status.code {
+            400..=499 if admission => Kind::Refused,
             401 | 403 => Kind::Permission,
             // 409 is a lost race, 404 a kind that is not served yet, 410 a watch to begin again
             404 | 408 | 409 | 410 | 429 => Kind::Transient,
@@ -79,6 +97,7 @@ impl From<&Status> for Error {
             kind,
             message,
             status: status.code,
+            reason: status.reason.clone(),
             retry_after: (seconds > 0).then(|| Duration::from_secs(u64::from(seconds))),
         }
     }
@@ -105,5 +124,33 @@ impl From<kube::Error> for Error {
             _ => Kind::Transient,
         };
         Self::new(kind, cause.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use step::Kind;
+
+    use super::Error;
+
+    #[test]
+    fn who_has_to_act_is_told_by_code_and_words() {
+        let webhook = "admission webhook \"virtualmachine-validator.kubevirt.io\" denied the request: no";
+        let policy = "virtualmachines.kubevirt.io \"web01\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' \
+                      denied request: VirtualMachine web01 cannot be deleted";
+        for (code, message, kind) in [
+            (403, "leases is forbidden: User \"x\" cannot get resource", Kind::Permission),
+            (401, "Unauthorized", Kind::Permission),
+            (403, webhook, Kind::Refused),
+            (400, webhook, Kind::Refused),
+            (422, policy, Kind::Refused),
+            (422, "Lease \"x\" is invalid: spec.leaseTransitions", Kind::Failed),
+            (409, "the object has been modified", Kind::Transient),
+            (500, "failed calling webhook", Kind::Transient),
+        ] {
+            let error = Error::from(&Status::failure(message, "").with_code(code));
+            assert_eq!((error.kind(), error.status(), error.to_string().as_str()), (kind, code, message));
+        }
     }
 }

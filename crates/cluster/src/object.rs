@@ -3,32 +3,101 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A kind of namespaced object, at the one version that is read.
+/// A kind of namespaced object, at the one version that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    group: &'static str,
-    version: &'static str,
-    plural: &'static str,
+    /// Empty for the core group.
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    /// As objects and `OpenAPI` write it.
+    pub(crate) camel: &'static str,
+    pub(crate) plural: &'static str,
     /// What people call it.
     words: &'static str,
 }
 
+/// One line a kind: group, version, kind, plural, and what people call it.
+const fn kind([group, version, camel, plural]: [&'static str; 4], words: &'static str) -> Kind {
+    Kind { group, version, camel, plural, words }
+}
+
 /// Argo CD's Application.
-pub const APPLICATION: Kind =
-    Kind { group: "argoproj.io", version: "v1alpha1", plural: "applications", words: "application" };
+pub const APPLICATION: Kind = kind(["argoproj.io", "v1alpha1", "Application", "applications"], "application");
 /// KubeVirt's machine, running or not.
 pub const VIRTUAL_MACHINE: Kind =
-    Kind { group: "kubevirt.io", version: "v1", plural: "virtualmachines", words: "virtual machine" };
+    kind(["kubevirt.io", "v1", "VirtualMachine", "virtualmachines"], "virtual machine");
 /// KubeVirt's running machine.
-pub const VIRTUAL_MACHINE_INSTANCE: Kind = Kind {
-    group: "kubevirt.io",
-    version: "v1",
-    plural: "virtualmachineinstances",
-    words: "virtual machine instance",
-};
+pub const VIRTUAL_MACHINE_INSTANCE: Kind = kind(
+    ["kubevirt.io", "v1", "VirtualMachineInstance", "virtualmachineinstances"],
+    "virtual machine instance",
+);
 /// CDI's disk that is being filled.
 pub const DATA_VOLUME: Kind =
-    Kind { group: "cdi.kubevirt.io", version: "v1beta1", plural: "datavolumes", words: "data volume" };
+    kind(["cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"], "data volume");
+/// CDI's pointer to the newest image of an operating system.
+pub const DATA_SOURCE: Kind =
+    kind(["cdi.kubevirt.io", "v1beta1", "DataSource", "datasources"], "data source");
+/// KubeVirt's snapshot of a machine.
+pub const VIRTUAL_MACHINE_SNAPSHOT: Kind = kind(
+    ["snapshot.kubevirt.io", "v1beta1", "VirtualMachineSnapshot", "virtualmachinesnapshots"],
+    "virtual machine snapshot",
+);
+/// What a snapshot of a machine holds.
+pub const VIRTUAL_MACHINE_SNAPSHOT_CONTENT: Kind = kind(
+    ["snapshot.kubevirt.io", "v1beta1", "VirtualMachineSnapshotContent", "virtualmachinesnapshotcontents"],
+    "virtual machine snapshot content",
+);
+/// KubeVirt's request to bring a machine back to a snapshot.
+pub const VIRTUAL_MACHINE_RESTORE: Kind = kind(
+    ["snapshot.kubevirt.io", "v1beta1", "VirtualMachineRestore", "virtualmachinerestores"],
+    "virtual machine restore",
+);
+/// The storage's snapshot of one volume.
+pub const VOLUME_SNAPSHOT: Kind =
+    kind(["snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots"], "volume snapshot");
+/// A volume, as those who use it name it.
+pub const PERSISTENT_VOLUME_CLAIM: Kind =
+    kind(["", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"], "persistent volume claim");
+/// What runs containers, virtual machines among them.
+pub const POD: Kind = kind(["", "v1", "Pod", "pods"], "pod");
+/// Who may work on something, and until when.
+pub const LEASE: Kind = kind(["coordination.k8s.io", "v1", "Lease", "leases"], "lease");
+/// Tekton's run of a pipeline.
+pub const PIPELINE_RUN: Kind = kind(["tekton.dev", "v1", "PipelineRun", "pipelineruns"], "pipeline run");
+/// Tekton's run of a task.
+pub const TASK_RUN: Kind = kind(["tekton.dev", "v1", "TaskRun", "taskruns"], "task run");
+/// CDI's clock that imports new images for a data source.
+pub const DATA_IMPORT_CRON: Kind =
+    kind(["cdi.kubevirt.io", "v1beta1", "DataImportCron", "dataimportcrons"], "data import cron");
+/// CDI's own settings; it has no namespace.
+pub const CDI_CONFIG: Kind = kind(["cdi.kubevirt.io", "v1beta1", "CDIConfig", "cdiconfigs"], "CDI config");
+/// How volumes are made; it has no namespace.
+pub const STORAGE_CLASS: Kind =
+    kind(["storage.k8s.io", "v1", "StorageClass", "storageclasses"], "storage class");
+
+impl Kind {
+    /// `apiVersion` of its objects, such as `kubevirt.io/v1`.
+    pub fn api_version(&self) -> String {
+        let Self { group, version, .. } = self;
+        if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") }
+    }
+
+    /// `kind` of its objects, such as `VirtualMachine`.
+    pub const fn word(&self) -> &'static str {
+        self.camel
+    }
+
+    /// The path of its group and version.
+    pub(crate) fn root(&self) -> String {
+        let api = if self.group.is_empty() { "api" } else { "apis" };
+        format!("/{api}/{}", self.api_version())
+    }
+
+    /// The path of all its objects in a namespace.
+    pub(crate) fn collection(&self, namespace: &str) -> String {
+        format!("{}/namespaces/{namespace}/{}", self.root(), self.plural)
+    }
+}
 
 /// `namespace/name`, as flags write it. Both parts are safe in a URL path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,8 +163,7 @@ pub struct Object {
 impl Object {
     /// The path of all objects of its kind in its namespace.
     pub(crate) fn collection(&self) -> String {
-        let Kind { group, version, plural, .. } = self.kind;
-        format!("/apis/{group}/{version}/namespaces/{}/{plural}", self.name.namespace)
+        self.kind.collection(&self.name.namespace)
     }
 
     /// Its own path.

@@ -4,17 +4,22 @@
 //! this project: the source folder, the request in it that marks the change, and the words of the commit.
 
 mod diff;
+mod plan;
 mod request;
+mod rerender;
 mod source;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgAction;
-use gitops::{Change, FilePath, Message, Plan, Remote, RemoteArgs};
+use gitops::{Change, FilePath, Message, Plan, Remote, RemoteArgs, SignArgs};
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
+use vm::request::Target;
 
 use crate::request::Request;
+pub use crate::rerender::OnConflict;
+use crate::rerender::Rerender;
 
 /// The commit that made the change, now or earlier: 40 hex digits.
 pub const COMMIT: &str = "commit";
@@ -36,18 +41,30 @@ pub struct Args {
     /// The repository
     #[command(flatten)]
     pub remote: RemoteArgs,
+    /// The key of its commit
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// What `render-vm` says of the files besides them: base, removals, marker, message
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "request", "message"])]
+    pub plan: Option<PathBuf>,
     /// Commit that the files were rendered against, in full; without it every file has to be new
     #[arg(long, value_name = "COMMIT")]
     pub base: Option<String>,
     /// Path in the source of the request that marks the change; without it the one `request.yaml` there
     #[arg(long, value_name = "PATH")]
     pub request: Option<FilePath>,
-    /// Folder whose files are added where absent and never changed
-    #[arg(long, value_name = "PATH", default_value = vm::layout::NAMESPACES)]
+    /// Folder or file that is added where absent and never changed
+    #[arg(long, value_name = "PATH", value_delimiter = ',', default_values = [vm::layout::NAMESPACES, vm::layout::APPLICATIONS_FILE])]
     pub keep: Vec<FilePath>,
     /// First line of the commit message; without it made from the request, such as `provision vm team-a/web-1`
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
+    /// What follows a conflict: `fail` is its end, `rerender` writes what Git holds of the machine by then to `--rerender-to`
+    #[arg(long, value_enum, default_value_t = OnConflict::Fail, value_name = "HOW")]
+    pub on_conflict: OnConflict,
+    /// Folder for that, as `fetch-vm` writes it; absent, empty, or from an earlier run
+    #[arg(long, value_name = "DIR", required_if_eq("on_conflict", "rerender"))]
+    pub rerender_to: Option<PathBuf>,
     /// Print the difference to the branch on standard output, push nothing
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub dry_run: bool,
@@ -68,13 +85,21 @@ impl Step for Args {
 /// Make the files of the source one commit on the branch.
 pub async fn git_push(args: Args, context: Context) -> Result<Done, Failure> {
     context.result(BRANCH, args.remote.branch());
-    let change = change(&args, &context)?;
+    let (change, target) = change(&args, &context)?;
+    let rerender = rerender(&args, target)?;
     // before another thread runs: it sets what is global to the process
-    let remote = args.remote.open()?;
+    let remote = args.remote.open()?.signing(&args.sign)?;
     let (place, dry_run) = (format!("branch `{}` at `{}`", remote.branch(), remote.host()), args.dry_run);
     let work = tokio::task::spawn_blocking({
         let context = context.clone();
-        move || if dry_run { show(&remote, &change, &context) } else { push(&remote, &change, &context) }
+        move || {
+            let ended =
+                if dry_run { show(&remote, &change, &context) } else { push(&remote, &change, &context) };
+            ended.map_err(|failure| match &rerender {
+                Some(rerender) => rerender.after(failure, &remote),
+                None => failure,
+            })
+        }
     });
     tokio::select! {
         ended = work => ended.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "the push ended without a word"))),
@@ -113,15 +138,36 @@ fn show(remote: &Remote, change: &Change, context: &Context) -> Result<Done, Fai
     }
 }
 
-/// The source and the flags as one change.
-fn change(args: &Args, context: &Context) -> Result<Change, Failure> {
+/// What is to be done about a conflict, if anything.
+fn rerender(args: &Args, target: Option<Target>) -> Result<Option<Rerender>, Failure> {
+    match (args.on_conflict, &args.rerender_to, target) {
+        (OnConflict::Fail, ..) | (OnConflict::Rerender, None, _) => Ok(None),
+        (OnConflict::Rerender, Some(folder), Some(target)) => {
+            Ok(Some(Rerender { target, folder: folder.clone() }))
+        }
+        (OnConflict::Rerender, Some(_), None) => {
+            let what =
+                "cannot tell of which machine to write what Git holds: there is no request in the source";
+            Err(Failure::new(Kind::Usage, what)
+                .hint("`--on-conflict=rerender` is for what `render-vm` wrote"))
+        }
+    }
+}
+
+/// The source and the flags as one change, and the machine that it is about.
+fn change(args: &Args, context: &Context) -> Result<(Change, Option<Target>), Failure> {
     let files = source::read(&args.source)?;
-    let marker = marker(args, &files)?;
+    let plan = args.plan.as_deref().map(plan::read).transpose()?;
+    let marker = match &plan {
+        Some(plan) => Some(named(&files, &plan.marker, "--plan")?),
+        None => marker(args, &files)?,
+    };
     let request = marker.map(|file| Request::read(&file.bytes, Path::new(file.path.as_str()))).transpose()?;
     if let Some(request) = &request {
         context.result(DIGEST, &request.digest);
     }
-    let subject = match (&args.message, &request) {
+    let given = plan.as_ref().map(|plan| &plan.subject).or(args.message.as_ref());
+    let subject = match (given, &request) {
         (Some(message), _) => message.clone(),
         (None, Some(request)) => request.subject.clone(),
         (None, None) => format!(
@@ -130,28 +176,34 @@ fn change(args: &Args, context: &Context) -> Result<Change, Failure> {
         ),
     };
     let trailers = request.as_ref().map(Request::trailers).unwrap_or_default();
-    Ok(Change {
-        keep: args.keep.clone(),
-        base: args.base.clone(),
-        message: Message::new(&subject, &trailers)?,
-        time: request.as_ref().and_then(|r| r.time),
-        marker: request.zip(marker).map(|(request, file)| gitops::Marker {
-            path: file.path.clone(),
-            request_id: request.id,
-            read_id: request::id,
-        }),
-        files,
+    let message = Message::new(&subject, &trailers)?;
+    let time = request.as_ref().and_then(|r| r.time);
+    let target = request.as_ref().map(|request| request.target.clone());
+    let marker = request.zip(marker).map(|(request, file)| gitops::Marker {
+        path: file.path.clone(),
+        request_id: request.id,
+        read_id: request::id,
+    });
+    let (base, remove, unchanged) = match plan {
+        Some(plan) => (plan.base, plan.remove, plan.unchanged),
+        None => (args.base.clone(), Vec::new(), Vec::new()),
+    };
+    let keep = args.keep.clone();
+    Ok((Change { keep, remove, unchanged, base, message, time, marker, files }, target))
+}
+
+/// A file of the source that a flag names.
+fn named<'a>(files: &'a [gitops::File], path: &FilePath, flag: &str) -> Result<&'a gitops::File, Failure> {
+    files.iter().find(|file| file.path == *path).ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("cannot find the request: `{path}` is not in the source"))
+            .hint(format!("`{flag}` names a path in the folder of `--source`"))
     })
 }
 
 /// The file that marks the change.
 fn marker<'a>(args: &Args, files: &'a [gitops::File]) -> Result<Option<&'a gitops::File>, Failure> {
     if let Some(path) = &args.request {
-        let file = files.iter().find(|file| file.path == *path);
-        return file.map(Some).ok_or_else(|| {
-            Failure::new(Kind::Usage, format!("cannot find the request: `{path}` is not in the source"))
-                .hint("`--request` is a path in the folder of `--source`")
-        });
+        return named(files, path, "--request").map(Some);
     }
     let is_request = |f: &&gitops::File| f.path.as_str().rsplit('/').next() == Some(vm::layout::REQUEST_FILE);
     let mut requests = files.iter().filter(is_request);

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use step::{Failure, Kind, one_line};
 use vm::document::{self, Form};
+use vm::operation::{Phase, Record};
+use vm::request::{Accepted, Target};
 
 /// What a commit needs to know of a request.
 #[derive(Debug)]
@@ -14,46 +16,60 @@ pub(crate) struct Request {
     pub(crate) subject: String,
     /// Seconds since 1970 when it was made, if it says so.
     pub(crate) time: Option<i64>,
+    pub(crate) target: Target,
     operation: &'static str,
+    phase: Option<Phase>,
     requested_by: String,
 }
 
 impl Request {
-    /// Read a normalised request as `render-vm` writes it.
+    /// Read what marks a change: a normalised request, or an operation's record with one in it, as `render-vm` writes them.
     pub(crate) fn read(bytes: &[u8], path: &Path) -> Result<Self, Failure> {
         let wrong = |why: &str| {
             let what = format!("cannot read the request `{}`: {}", path.display(), one_line(why, 300));
             Failure::new(Kind::Invalid, what).hint("the source is the output folder of `render-vm`")
         };
         let value = document::read(bytes, Form::Any).map_err(|problem| wrong(&problem.to_string()))?;
-        let request: vm::request::Request =
-            serde_json::from_value(value).map_err(|error| wrong(&error.to_string()))?;
-        let (target, operation) = (&request.spec.target, request.spec.operation.word());
-        Ok(Self {
+        if value.get("kind").is_some_and(|kind| kind == "VMOperation") {
+            let record = Record::parse(bytes).map_err(|problem| wrong(&problem.to_string()))?;
+            return Ok(Self::of(&Accepted::DayTwo(record.request), Some(record.phase)));
+        }
+        let request = serde_json::from_value(value).map_err(|error| wrong(&error.to_string()))?;
+        Ok(Self::of(&Accepted::Provision(request), None))
+    }
+
+    fn of(request: &Accepted, phase: Option<Phase>) -> Self {
+        let (target, operation) = (request.target(), request.operation_word());
+        Self {
             digest: request.digest(),
             subject: format!("{operation} vm {}/{}", target.namespace, target.name),
-            time: request.metadata.requested_at.map(jiff::Timestamp::as_second),
+            time: request.metadata().requested_at.map(jiff::Timestamp::as_second),
+            target: target.clone(),
             operation,
-            requested_by: request.metadata.requested_by.to_string(),
-            id: request.metadata.request_id.to_string(),
-        })
+            phase,
+            requested_by: request.metadata().requested_by.to_string(),
+            id: request.request_id().to_string(),
+        }
     }
 
     /// The trailers of the commit.
     pub(crate) fn trailers(&self) -> Vec<(&'static str, &str)> {
-        vec![
-            ("Request-Id", &self.id),
+        let mut trailers = vec![
+            ("Request-Id", self.id.as_str()),
             ("Request-Digest", &self.digest),
             ("Requested-By", &self.requested_by),
             ("Operation", self.operation),
-        ]
+        ];
+        trailers.extend(self.phase.map(|phase| ("Phase", phase.word())));
+        trailers
     }
 }
 
-/// The id of whatever request this is: one on the branch may be of another version than ours.
+/// The id of whatever request or record this is: one on the branch may be of another version than ours.
 pub(crate) fn id(bytes: &[u8]) -> Option<String> {
     let value = document::read(bytes, Form::Any).ok()?;
-    Some(value.get("metadata")?.get("requestId")?.as_str()?.to_owned())
+    let request = value.get("request").unwrap_or(&value);
+    Some(request.get("metadata")?.get("requestId")?.as_str()?.to_owned())
 }
 
 #[cfg(test)]

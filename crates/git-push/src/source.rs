@@ -6,9 +6,10 @@ use std::path::Path;
 use gitops::{File, FilePath};
 use step::{Failure, Kind};
 
-/// The most files, and the most bytes in all of them: the files of one machine are a small part of either.
-const FILES: usize = 200;
-const BYTES: u64 = 1024 * 1024;
+/// The most files, and the most bytes in all of them: as much as is read of one folder of the repository, so that a machine
+/// whose files were fetched can be moved with all of them.
+const FILES: usize = 5000;
+const BYTES: u64 = 8 * 1024 * 1024;
 
 /// Every file below `folder`, sorted by path. Only regular files and folders may be there.
 pub(crate) fn read(folder: &Path) -> Result<Vec<File>, Failure> {
@@ -32,10 +33,10 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<File>, Failure> {
                 return Err(wrong(&place, "it is neither a regular file nor a folder"));
             }
             if files.len() == FILES {
-                return Err(wrong(&place, "there are more than 200 files"));
+                return Err(wrong(&place, "there are more than 5000 files"));
             }
             let size = entry.metadata().map_err(cannot)?.len();
-            room = room.checked_sub(size).ok_or_else(|| wrong(&place, "the files have more than 1 MiB"))?;
+            room = room.checked_sub(size).ok_or_else(|| wrong(&place, "the files have more than 8 MiB"))?;
             let bytes = fs::read(&place).map_err(|error| wrong(&place, &error.to_string()))?;
             files.push(File { path: checked, bytes });
         }
@@ -101,9 +102,10 @@ mod tests {
 
     #[test]
     fn size_and_number_are_limited() {
-        let many = refused(|dir| (0..201).for_each(|n| std::fs::write(dir.join(n.to_string()), "").unwrap()));
-        assert!(many.ends_with(": there are more than 200 files"), "{many}");
-        let large = refused(|dir| std::fs::write(dir.join("large"), vec![0; 1024 * 1024 + 1]).unwrap());
-        assert_eq!(large, "cannot commit `DIR/large`: the files have more than 1 MiB");
+        let many =
+            refused(|dir| (0..5001).for_each(|n| std::fs::write(dir.join(n.to_string()), "").unwrap()));
+        assert!(many.ends_with(": there are more than 5000 files"), "{many}");
+        let large = refused(|dir| std::fs::write(dir.join("large"), vec![0; 8 * 1024 * 1024 + 1]).unwrap());
+        assert_eq!(large, "cannot commit `DIR/large`: the files have more than 8 MiB");
     }
 }

@@ -4,18 +4,39 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The address of a repository: `https://host[:port]/path`, or `http://` where the host is the loopback address.
+/// The address of a repository: `https://host[:port]/path`, or `http://` where the host is the loopback address;
+/// `ssh://user@host[:port]/path`, or `user@host:path`.
 ///
-/// There is no user in it, no query, and nothing that any Git client reads as an option, a command or a local path.
+/// There is no password in it, no query, and nothing that any Git client reads as an option, a command or a local path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     text: String,
-    https: bool,
+    way: Way,
     host: String,
     port: u16,
 }
 
-const FORM: &str = "expected `https://host/path`";
+/// How the server is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    Https,
+    /// To the loopback address alone.
+    Http,
+    /// As this user, who is `git` on most servers.
+    Ssh(String),
+}
+
+impl Way {
+    const fn port(&self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+            Self::Ssh(_) => 22,
+        }
+    }
+}
+
+const FORM: &str = "expected `https://host/path` or `ssh://user@host/path`";
 
 impl Address {
     /// The address as text.
@@ -25,8 +46,7 @@ impl Address {
 
     /// Host and port, the port only where it is not the scheme's own.
     pub fn host(&self) -> String {
-        let default = if self.https { 443 } else { 80 };
-        if self.port == default { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        if self.port == self.way.port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
     /// The host's name or IP address, without brackets.
@@ -39,14 +59,21 @@ impl Address {
         self.port
     }
 
-    /// Whether it is TLS.
-    pub(crate) const fn is_https(&self) -> bool {
-        self.https
+    pub(crate) const fn way(&self) -> &Way {
+        &self.way
     }
 
-    /// Whether scheme, host and port are the same.
+    /// The path, without slashes around it and without `.git` at its end: forges serve a repository under both names.
+    pub(crate) fn path(&self) -> &str {
+        let rest = self.text.split_once("://").map(|(_, rest)| rest.split_once('/'));
+        let path = rest.unwrap_or_else(|| self.text.split_once(':')).map_or("", |(_, path)| path);
+        let path = path.trim_matches('/');
+        path.strip_suffix(".git").unwrap_or(path)
+    }
+
+    /// Whether scheme, user, host and port are the same.
     pub(crate) fn same_server(&self, other: &Self) -> bool {
-        (self.https, &self.host, self.port) == (other.https, &other.host, other.port)
+        (&self.way, &self.host, self.port) == (&other.way, &other.host, other.port)
     }
 }
 
@@ -67,43 +94,61 @@ impl FromStr for Address {
         if text.len() > 2000 || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err("expected at most 2000 visible ASCII characters");
         }
-        let Some((scheme, rest)) = text.split_once("://") else {
-            let scp = text
-                .split_once(':')
-                .is_some_and(|(host, path)| !host.contains('/') && !path.starts_with(':') && host.len() > 1);
-            return Err(if scp { "ssh is not supported yet" } else { FORM });
-        };
-        let https = match scheme {
-            "https" => true,
-            "http" => false,
-            "ssh" | "git+ssh" | "ssh+git" => return Err("ssh is not supported yet"),
+        let Some((scheme, rest)) = text.split_once("://") else { return scp_like(text) };
+        let (authority, path) = rest.split_once('/').ok_or("it has no path")?;
+        let (way, authority) = match scheme {
+            "https" => (Way::Https, authority),
+            "http" => (Way::Http, authority),
+            "ssh" => {
+                let (user, authority) = authority.rsplit_once('@').ok_or(NO_USER)?;
+                (Way::Ssh(check_user(user)?), authority)
+            }
             _ => return Err(FORM),
         };
-        let (authority, path) = rest.split_once('/').ok_or("it has no path")?;
         if authority.contains('@') {
             return Err("user and password do not belong into it");
         }
         let (host, port) = split_port(authority).ok_or(FORM)?;
-        let host = host.to_ascii_lowercase();
         let port = match port {
-            None => {
-                if https {
-                    443
-                } else {
-                    80
-                }
-            }
+            None => way.port(),
             Some(port) => {
-                port.parse().ok().filter(|p| *p != 0).ok_or("its port is not a number from 1 to 65535")?
+                // `+80` is a number to Rust
+                let digits = port.bytes().all(|b| b.is_ascii_digit());
+                let number = port.parse().ok().filter(|p| digits && *p != 0);
+                number.ok_or("its port is not a number from 1 to 65535")?
             }
         };
+        let host = host.to_ascii_lowercase();
         check_host(&host)?;
         check_path(path)?;
-        if !https && !is_loopback(&host) {
+        if way == Way::Http && !is_loopback(&host) {
             return Err("plain http is for the loopback address only");
         }
-        Ok(Self { text: text.to_owned(), https, host, port })
+        Ok(Self { text: text.to_owned(), way, host, port })
     }
+}
+
+const NO_USER: &str = "it has no user, such as `git@`";
+
+/// `user@host:path`, with the path as the server's user finds it.
+fn scp_like(text: &str) -> Result<Address, &'static str> {
+    let (login, path) = text.split_once(':').filter(|(_, path)| !path.starts_with(':')).ok_or(FORM)?;
+    let (user, host) = login.rsplit_once('@').ok_or(if login.contains('/') { FORM } else { NO_USER })?;
+    let (user, host) = (check_user(user)?, host.to_ascii_lowercase());
+    check_host(&host)?;
+    check_path(path)?;
+    Ok(Address { text: text.to_owned(), port: 22, way: Way::Ssh(user), host })
+}
+
+fn check_user(user: &str) -> Result<String, &'static str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if user.contains(':') {
+        return Err("a password does not belong into it");
+    }
+    if user.is_empty() || user.len() > 64 || user.starts_with('-') || !user.bytes().all(plain) {
+        return Err("its user is not the name of one");
+    }
+    Ok(user.to_owned())
 }
 
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
@@ -156,7 +201,7 @@ mod tests {
     use super::Address;
 
     #[test]
-    fn https_and_loopback_http_are_addresses() {
+    fn https_ssh_and_loopback_http_are_addresses() {
         for (text, host) in [
             ("https://git.example.org/team/machines.git", "git.example.org"),
             ("https://GIT.example.org:8443/machines", "git.example.org:8443"),
@@ -166,14 +211,32 @@ mod tests {
             ("http://localhost/machines.git", "localhost"),
             ("http://[::1]:80/machines.git", "[::1]"),
             ("https://dev.azure.example/team/project/_git/machines", "dev.azure.example"),
+            ("git@git.example.org:team/machines.git", "git.example.org"),
+            ("org-123@GIT.example.org:team/machines.git", "git.example.org"),
+            ("ssh://git@git.example.org/team/machines.git", "git.example.org"),
+            ("ssh://git@git.example.org:7999/team/machines.git", "git.example.org:7999"),
+            ("ssh://git@[fd00::1]:22/~/machines.git", "[fd00::1]"),
         ] {
             assert_eq!(text.parse::<Address>().map(|a| a.host()), Ok(host.to_owned()), "{text}");
         }
     }
 
     #[test]
+    fn a_repository_has_one_path_however_it_is_written() {
+        for text in [
+            "https://git.example.org/team/machines.git",
+            "https://git.example.org:8443/team/machines/",
+            "git@git.example.org:team/machines.git",
+            "git@git.example.org:/team/machines",
+            "ssh://git@[fd00::1]:22/team/machines.git",
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().path(), "team/machines", "{text}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_refused() {
-        let form = super::FORM;
+        let (form, user) = (super::FORM, super::NO_USER);
         let http = "plain http is for the loopback address only";
         let (visible, parts) =
             ("expected at most 2000 visible ASCII characters", "its path has parts that no repository's has");
@@ -188,10 +251,22 @@ mod tests {
             ("HTTPS://git.example.org/machines.git", form),
             ("ext::sh -c true", visible),
             ("ext::sh", form),
-            ("C:/machines.git", form),
-            ("https:/git.example.org/machines.git", "ssh is not supported yet"),
-            ("git@git.example.org:machines.git", "ssh is not supported yet"),
-            ("ssh://git@git.example.org/machines.git", "ssh is not supported yet"),
+            ("C:/machines.git", user),
+            ("https:/git.example.org/machines.git", user),
+            ("git.example.org:machines.git", user),
+            ("./a:b", form),
+            ("ssh://git.example.org/machines.git", user),
+            ("git+ssh://git@git.example.org/machines.git", form),
+            ("ssh://git:password@git.example.org/machines.git", "a password does not belong into it"),
+            ("git:password@git.example.org:machines.git", user),
+            ("ssh://-oProxyCommand=x@git.example.org/m", "its user is not the name of one"),
+            ("ssh://git@-oProxyCommand=x/m", "its host is not a host name"),
+            ("git@-oProxyCommand=x:m", "its host is not a host name"),
+            ("git@git.example.org:-m", parts),
+            ("git@git.example.org:a'b", parts),
+            ("git@git.example.org:$(id)", parts),
+            ("git@git.example.org:", "it has no path"),
+            ("ssh://git@git.example.org/m;id", parts),
             ("--upload-pack=touch", "it starts with `-`"),
             ("-https://git.example.org/machines.git", "it starts with `-`"),
             ("https://user:password@git.example.org/m", "user and password do not belong into it"),
@@ -205,6 +280,7 @@ mod tests {
             ("https://[not-six]/machines.git", "its host is not an IPv6 address"),
             ("https://git.example.org:0/m", "its port is not a number from 1 to 65535"),
             ("https://git.example.org:70000/m", "its port is not a number from 1 to 65535"),
+            ("https://git.example.org:+80/m", "its port is not a number from 1 to 65535"),
             ("https://git.example.org:/m", "its port is not a number from 1 to 65535"),
             ("http://git.example.org/m", http),
             ("http://169.254.169.254/m", http),

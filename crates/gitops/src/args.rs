@@ -6,32 +6,40 @@ use std::path::PathBuf;
 use git2::Reference;
 use step::{Failure, Kind};
 
-use crate::address::Address;
+use crate::address::{Address, Way};
 use crate::credential::{self, Found};
 use crate::exchange::Link;
-use crate::library;
-use crate::proxy;
 use crate::remote::Remote;
+use crate::{library, proxy, ssh};
 
 /// The flags that say which repository, and as whom.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Git")]
 pub struct RemoteArgs {
-    /// Address of the repository: `https://host/path`
+    /// Address of the repository: `https://host/path`, `ssh://user@host/path` or `user@host:path`
     #[arg(long, value_name = "URL")]
     url: Option<Given>,
     /// Branch of the repository
     #[arg(long, value_name = "BRANCH", default_value = "main")]
     branch: String,
     /// Folder with `.git-credentials`, or with `username` and `password`
-    #[arg(long, value_name = "DIR")]
-    basic_auth: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value = credential::TEKTON)]
+    basic_auth: PathBuf,
+    /// Folder with a private key (`id_ed25519`, `id_ecdsa`, `id_rsa` or `ssh-privatekey`, without passphrase) and `known_hosts`
+    #[arg(long, value_name = "DIR", default_value = ssh::TEKTON)]
+    ssh_directory: PathBuf,
     /// Folder with a file of certificate authorities to trust besides the system's
     #[arg(long, value_name = "DIR")]
     ssl_ca_directory: Option<PathBuf>,
     /// Name of the file in the folder of `--ssl-ca-directory`
     #[arg(long, value_name = "FILE", default_value = "ca-bundle.crt")]
     ca_file_name: String,
+    /// Proxy that leads to a server by https, `http://host:port`; that of `HTTPS_PROXY` unless given
+    #[arg(long, value_name = "PROXY")]
+    https_proxy: Option<Given>,
+    /// Hosts, domains, addresses and ranges that are reached without a proxy, such as `.svc,10.0.0.0/8`; those of `NO_PROXY` unless given
+    #[arg(long, value_name = "HOSTS")]
+    no_proxy: Option<String>,
 }
 
 /// An address as it was given. It may hold a password until it is refused for that, so it is never shown.
@@ -69,7 +77,7 @@ impl RemoteArgs {
         })?;
         let address: Address = url.parse().map_err(|why| {
             usage(format!("cannot use the address of `--url`: {why}"))
-                .hint("`--url https://host/path`; user and password go into the folder of `--basic-auth`")
+                .hint("`--url https://host/path`; user and password go into the folder of `--basic-auth`, a key into that of `--ssh-directory`")
         })?;
         let branch = &self.branch;
         if branch.starts_with('-')
@@ -78,16 +86,19 @@ impl RemoteArgs {
         {
             return Err(usage("the value of `--branch` is not the name of a branch".to_owned()));
         }
-        let Found { credential, secrets } = self
-            .basic_auth
-            .as_deref()
-            .map_or_else(|| Ok(Found::default()), |dir| credential::read(dir, &address))?;
+        let (mut found, mut login) = (Found::default(), None);
+        match address.way() {
+            Way::Ssh(_) => login = Some(ssh::read(&self.ssh_directory, &address, &mut found.secrets)?),
+            Way::Https | Way::Http => found = credential::read(&self.basic_auth, &address)?,
+        }
+        let Found { credential, mut secrets } = found;
         library::prepare(self.authorities()?.as_deref()).map_err(|error| {
             usage(format!("cannot trust the certificates of `--ssl-ca-directory`: {}", error.message()))
                 .hint("the file has to hold certificates in PEM form")
         })?;
-        let proxy = proxy::from_environment(&address);
-        Remote::new(Link { address, branch: branch.clone(), credential, secrets, proxy })
+        let given = self.https_proxy.as_ref().map(|Given(proxy)| proxy.as_str());
+        let proxy = proxy::find(&address, given, self.no_proxy.as_deref(), &mut secrets)?;
+        Remote::new(Link { address, branch: branch.clone(), credential, login, secrets, proxy })
     }
 
     /// The file of certificate authorities.

@@ -73,12 +73,17 @@ pub struct Marker {
 pub struct Change {
     /// The files, each path once.
     pub files: Vec<File>,
-    /// Folders whose files are only added: what is there stays as it is, whatever it holds.
+    /// Files to remove, none of them among the files to write: each has to be still as it was at the base, or gone.
+    pub remove: Vec<FilePath>,
+    /// Folders or files that have to be, with all that is in them, as they were at the base: what the change was made from
+    /// without writing to all of it.
+    pub unchanged: Vec<FilePath>,
+    /// Files, and folders whose files, are only added: what is there stays as it is, whatever it holds.
     pub keep: Vec<FilePath>,
-    /// How to tell that it was made already; without one it was made if every file is as it has to be.
+    /// How to tell that it was made already; without one it was made if every file is as it has to be, or gone.
     pub marker: Option<Marker>,
     /// The commit (40 hex digits) that the change was made against: a file may be replaced if it is still as it was there.
-    /// Without one every file has to be new.
+    /// Without one every file has to be new, and nothing is removed.
     pub base: Option<String>,
     /// What the commit says.
     pub message: Message,

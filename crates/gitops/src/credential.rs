@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
 use percent_encoding::percent_decode_str;
@@ -17,6 +17,9 @@ use crate::secret::Secrets;
 const LIMIT: u64 = 64 * 1024;
 /// As the task git-clone has it: one address with user and password a line.
 const STORE: &str = ".git-credentials";
+
+/// Where Tekton puts what the Secrets of a ServiceAccount hold for Git, in every step (Tekton Pipelines v1.15 `docs/auth.md`).
+pub(crate) const TEKTON: &str = "/tekton/creds";
 
 /// User and password for the one server.
 pub(crate) struct Credential {
@@ -38,23 +41,19 @@ pub(crate) struct Found {
 }
 
 /// Read `.git-credentials` as git's own store does, or the files `username` and `password` of a Secret of type
-/// `kubernetes.io/basic-auth`.
+/// `kubernetes.io/basic-auth`. Nothing has to be in [`TEKTON`].
 pub(crate) fn read(folder: &Path, address: &Address) -> Result<Found, Failure> {
+    let tekton = folder == Path::new(TEKTON);
     if !folder.is_dir() {
-        return Err(usage(folder, "it is not a folder"));
+        return if tekton { Ok(Found::default()) } else { Err(usage(folder, "it is not a folder")) };
+    }
+    if let Some(store) = text(&folder.join(STORE))? {
+        return Ok(from_store(&store, address));
+    }
+    if tekton {
+        return Ok(Found::default());
     }
     let mut found = Found::default();
-    if let Some(store) = text(&folder.join(STORE))? {
-        for line in store.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-            let Some((scheme, user, password, server)) = split(line) else { continue };
-            found.secrets.add(&password);
-            let same = format!("{scheme}://{server}/any").parse::<Address>();
-            if found.credential.is_none() && same.is_ok_and(|a| a.same_server(address)) {
-                found.credential = Some(Credential { user, password: password.into() });
-            }
-        }
-        return Ok(found);
-    }
     let (Some(user), Some(password)) = (text(&folder.join("username"))?, text(&folder.join("password"))?)
     else {
         return Err(usage(folder, "it holds neither `.git-credentials` nor `username` and `password`"));
@@ -66,26 +65,65 @@ pub(crate) fn read(folder: &Path, address: &Address) -> Result<Found, Failure> {
     Ok(found)
 }
 
+/// Of the lines of our server the first that names our repository, else the first that names none, else the first: Tekton writes
+/// a line for a repository where a Secret is annotated with one (Tekton Pipelines v1.15 `pkg/credentials/gitcreds/basic.go`).
+fn from_store(store: &str, address: &Address) -> Found {
+    let mut found = Found::default();
+    let mut fit = 0;
+    for line in store.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let Some((scheme, user, password, server)) = split(line) else { continue };
+        found.secrets.add(&password);
+        let (host, path) = server.split_once('/').unwrap_or((server, ""));
+        let path = path.trim_matches('/');
+        // an address has a path
+        let Ok(other) =
+            format!("{scheme}://{host}/{}", if path.is_empty() { "any" } else { path }).parse::<Address>()
+        else {
+            continue;
+        };
+        if !other.same_server(address) {
+            continue;
+        }
+        let this = match path {
+            "" => 2,
+            _ if other.path() == address.path() => 3,
+            _ => 1,
+        };
+        if this > fit {
+            fit = this;
+            found.credential = Some(Credential { user, password: password.into() });
+        }
+    }
+    found
+}
+
 /// `scheme://user:password@host[:port][/path]`, user and password percent-decoded.
 fn split(line: &str) -> Option<(&str, String, String, &str)> {
     let (scheme, rest) = line.split_once("://")?;
     let (login, server) = rest.rsplit_once('@')?;
     let (user, password) = login.split_once(':')?;
     let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
-    Some((scheme, decode(user)?, decode(password)?, server.split('/').next().unwrap_or_default()))
+    Some((scheme, decode(user)?, decode(password)?, server))
 }
 
 fn text(path: &Path) -> Result<Option<String>, Failure> {
-    // mounted Secrets are symbolic links into a folder of theirs, so links are followed
-    let size = match fs::metadata(path) {
-        Ok(data) => data.len(),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(usage(path, &error.to_string())),
-    };
-    if size > LIMIT {
-        return Err(usage(path, "it is larger than 64 KiB"));
+    match mounted(path, LIMIT, "it is larger than 64 KiB") {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(usage(path, &error.to_string())),
     }
-    fs::read_to_string(path).map(Some).map_err(|error| usage(path, &error.to_string()))
+}
+
+/// A file of a mounted Secret, of at most `limit` bytes, or the words for one that is larger. Such files are symbolic links into a
+/// folder of theirs, so links are followed.
+pub(crate) fn mounted(path: &Path, limit: u64, larger: &str) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, larger));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
 }
 
 fn usage(path: &Path, why: &str) -> Failure {
@@ -116,7 +154,7 @@ mod tests {
         let folder = folder(&[(
             ".git-credentials",
             "https://a:one@other.example.org\n\nhttp://b:two@git.example.org\nhttps://c:three@git.example.org:8443\n\
-             https://d%40x:p%3Aq%2F@git.example.org/path\nhttps://e:five@git.example.org\n",
+             https://d%40x:p%3Aq%2F@git.example.org/\nhttps://e:five@git.example.org\n",
         )]);
         for (url, wanted) in [
             ("https://git.example.org/m", Some(("d@x", "p:q/"))),
@@ -126,6 +164,21 @@ mod tests {
         ] {
             let found = read(folder.path(), &url.parse().unwrap()).unwrap();
             assert_eq!(login(&found), wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_the_repository_goes_before_that_of_the_server() {
+        let lines = [
+            "https://a:other@git.example.org/team/other",
+            "https://b:server@git.example.org",
+            "https://c:ours@git.example.org/team/machines",
+            "https://d:later@git.example.org/team/machines.git",
+        ];
+        for (kept, wanted) in [(4, "ours"), (2, "server"), (1, "other")] {
+            let folder = folder(&[(".git-credentials", &lines[..kept].join("\n"))]);
+            let address = "https://git.example.org/team/machines.git".parse().unwrap();
+            assert_eq!(login(&read(folder.path(), &address).unwrap()).unwrap().1, wanted);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One fetch or one push: the only calls of libgit2 that reach a server.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use git2::{
@@ -10,11 +11,12 @@ use git2::{
 use secrecy::ExposeSecret as _;
 use step::Kind;
 
-use crate::address::Address;
+use crate::address::{Address, Way};
 use crate::credential::Credential;
 use crate::library;
 use crate::secret::Secrets;
-use crate::trouble::{Class, Trouble};
+use crate::ssh::Login;
+use crate::trouble::{Class, Trouble, broke_off};
 
 /// Where the fetched tip is kept, so that the next fetch says what is here already.
 const TRACKED: &str = "refs/remotes/origin/tip";
@@ -41,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) address: Address,
     pub(crate) branch: String,
     pub(crate) credential: Option<Credential>,
+    /// For an address of SSH.
+    pub(crate) login: Option<Login>,
     pub(crate) secrets: Secrets,
     pub(crate) proxy: Option<String>,
 }
@@ -120,7 +124,8 @@ impl Link {
             });
         let reference = self.reference();
         let mut remote = repository.remote_anonymous(self.address.as_str())?;
-        let _turn = library::turn(FETCH_SILENCE, until.saturating_duration_since(Instant::now()))?;
+        let _turn =
+            library::turn(FETCH_SILENCE, until.saturating_duration_since(Instant::now()), self.home())?;
         remote.fetch(&[format!("+{reference}:{TRACKED}")], Some(&mut options), None)?;
         let tip = remote.list()?.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid);
         Ok(tip)
@@ -187,7 +192,8 @@ impl Link {
             .follow_redirects(RemoteRedirect::None);
         repository.reference(OUTGOING, commit, true, "to be pushed")?;
         let mut remote = repository.remote_anonymous(self.address.as_str())?;
-        let _turn = library::turn(PUSH_SILENCE, until.saturating_duration_since(Instant::now()))?;
+        let _turn =
+            library::turn(PUSH_SILENCE, until.saturating_duration_since(Instant::now()), self.home())?;
         remote.push(&[format!("{OUTGOING}:{reference}")], Some(&mut options))
     }
 
@@ -206,6 +212,12 @@ impl Link {
                 }
                 seen.asked.set(seen.asked.get() + 1);
                 let refuse = |why| Err(Error::new(ErrorCode::Auth, ErrorClass::Callback, why));
+                if let (Way::Ssh(user), Some(login)) = (self.address.way(), &self.login) {
+                    if seen.asked.get() > 1 || !allowed.contains(CredentialType::SSH_MEMORY) {
+                        return refuse("key refused");
+                    }
+                    return Cred::ssh_key_from_memory(user, None, login.key.expose_secret(), None);
+                }
                 let Some(credential) = &self.credential else { return refuse("no credential") };
                 // asked again means refused; libgit2 would go on asking
                 if seen.asked.get() > 1 || !allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
@@ -222,6 +234,10 @@ impl Link {
         callbacks
     }
 
+    fn home(&self) -> Option<&Path> {
+        self.login.as_ref().map(Login::home)
+    }
+
     fn proxy_options(&self) -> ProxyOptions<'_> {
         let mut options = ProxyOptions::new();
         if let Some(proxy) = &self.proxy {
@@ -231,11 +247,17 @@ impl Link {
     }
 
     fn explain(&self, error: &Error, seen: &Seen) -> Trouble {
-        if seen.elsewhere.get() {
+        // a server that is spoken to in plain HTTP has no certificate
+        let foreign = *self.address.way() == Way::Http && error.code() == ErrorCode::Certificate;
+        if seen.elsewhere.get() || foreign {
             return Trouble::redirected();
+        }
+        if broke_off(error) {
+            return Trouble::of(error, &self.secrets);
         }
         let permission = |words: &str| Trouble::new(Class::Lasting(Kind::Permission), words);
         match (seen.asked.get(), &self.credential, error.code()) {
+            (1.., _, ErrorCode::Auth) if self.login.is_some() => permission("it refuses the key"),
             (1.., None, ErrorCode::Auth) => permission("it asks for a credential and none for it was given"),
             (1.., Some(_), ErrorCode::Auth) => permission("it refuses the credential"),
             _ => Trouble::of(error, &self.secrets),

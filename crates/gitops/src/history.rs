@@ -6,6 +6,37 @@
 use std::collections::{HashSet, VecDeque};
 
 use git2::{Error, ObjectType, Oid, Repository};
+use step::{Context, Failure};
+
+use crate::change::commit_id;
+use crate::remote::{DEPTHS, Remote};
+
+impl Remote {
+    /// The newest commit, going back from `from` (40 hex digits, fetched), whose message is `wanted`: its id and that
+    /// message. At least this many `commits` are looked at, and no more are fetched than that takes.
+    pub fn last_message(
+        &self,
+        from: &str,
+        commits: u16,
+        wanted: impl Fn(&str) -> bool,
+        context: &Context,
+    ) -> Result<Option<(String, String)>, Failure> {
+        let Some(from) = commit_id(from) else { return Ok(None) };
+        let message = |repository: &Repository, commit: Oid| -> Result<String, Error> {
+            Ok(String::from_utf8_lossy(repository.find_commit(commit)?.message_bytes()).into_owned())
+        };
+        let limit = DEPTHS.iter().position(|depth| *depth >= i32::from(commits)).unwrap_or(DEPTHS.len());
+        let found = self.deepen(context.deadline(), limit, |repository| {
+            let is_wanted = |commit| Ok(wanted(&message(repository, commit)?));
+            Ok(match find(repository, from, None, is_wanted)? {
+                Some(Search::Found(commit)) => Some(Some((commit.to_string(), message(repository, commit)?))),
+                Some(Search::Nowhere) => Some(None),
+                None => None,
+            })
+        });
+        found.map(Option::flatten).map_err(|trouble| self.cannot_read(&trouble))
+    }
+}
 
 /// The parents that a commit names, here or not.
 pub(crate) fn parents(repository: &Repository, commit: Oid) -> Result<Vec<Oid>, Error> {

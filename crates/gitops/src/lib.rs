@@ -9,20 +9,25 @@
 //! - nothing unseen is overwritten: a file is changed only where the tip holds exactly what the change was made against.
 //!
 //! Everything here blocks; an async caller wraps it in `spawn_blocking`. libgit2's transport for local paths loses updates
-//! (it writes the ref without comparing), so an address is `https`, or `http` on the loopback address, and nothing else.
+//! (it writes the ref without comparing), so an address is `https` or `ssh`, or `http` on the loopback
+//! address, and nothing else.
 
 mod address;
 mod args;
 mod change;
+mod conflict;
 mod credential;
 mod exchange;
 mod history;
 mod library;
 mod pace;
+mod protocol;
 mod proxy;
 mod push;
 mod remote;
 mod secret;
+mod sign;
+mod ssh;
 mod tree;
 mod trouble;
 
@@ -32,4 +37,5 @@ pub use change::{Change, File, FilePath, Marker, Message};
 pub use push::Pushed;
 pub use remote::Remote;
 pub use secret::Secrets;
+pub use sign::SignArgs;
 pub use tree::{Edit, Plan};

@@ -1,19 +1,58 @@
-//! Which proxy leads to the server: `HTTPS_PROXY` and `NO_PROXY`, as curl reads them.
+//! Which proxy leads to the server: flags, else `HTTPS_PROXY` and `NO_PROXY`, as curl reads them.
 
 use std::net::IpAddr;
 
-use crate::address::Address;
+use percent_encoding::percent_decode_str;
+use step::{Failure, Kind};
 
-/// The proxy for this address by the environment. Plain HTTP is for the loopback address and never goes through one.
-pub(crate) fn from_environment(address: &Address) -> Option<String> {
+use crate::address::{Address, Way};
+use crate::secret::Secrets;
+
+/// The proxy for this address. Plain HTTP is for the loopback address and never goes through one; nor does SSH. One that is given
+/// has no password in it, as arguments can be read by others; one of the environment may have.
+pub(crate) fn find(
+    address: &Address,
+    given: Option<&str>,
+    except: Option<&str>,
+    secrets: &mut Secrets,
+) -> Result<Option<String>, Failure> {
     let read = |names: [&str; 2]| names.iter().find_map(|n| std::env::var(n).ok()).filter(|v| !v.is_empty());
-    choose(address, read(["https_proxy", "HTTPS_PROXY"]), read(["no_proxy", "NO_PROXY"]).as_deref())
+    let except = except.map(str::to_owned).or_else(|| read(["no_proxy", "NO_PROXY"]));
+    let (name, proxy) = match given {
+        Some(proxy) => ("--https-proxy", Some(proxy.to_owned())),
+        None => ("HTTPS_PROXY", read(["https_proxy", "HTTPS_PROXY"])),
+    };
+    let Some(proxy) = choose(address, proxy, except.as_deref()) else { return Ok(None) };
+    check(&proxy, given.is_none(), secrets).map(Some).map_err(|why| {
+        Failure::new(Kind::Usage, format!("cannot use the proxy of `{name}`: {why}"))
+            .hint("`http://host:port`; user and password of a proxy are read from `HTTPS_PROXY` alone")
+    })
 }
 
 fn choose(address: &Address, proxy: Option<String>, except: Option<&str>) -> Option<String> {
     let excepted =
         except.is_some_and(|list| list.split([',', ' ']).any(|entry| covers(entry.trim(), address)));
-    proxy.filter(|_| address.is_https() && !excepted)
+    proxy.filter(|_| *address.way() == Way::Https && !excepted)
+}
+
+/// The address of a proxy, as libgit2 takes it: without a scheme it is `http`, as for curl.
+fn check(proxy: &str, may_login: bool, secrets: &mut Secrets) -> Result<String, &'static str> {
+    let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
+    if !matches!(scheme, "http" | "https") {
+        return Err("expected `http://` or `https://`");
+    }
+    let authority = rest.trim_end_matches('/');
+    let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
+    // what an address may be is known there
+    format!("https://{server}/any").parse::<Address>()?;
+    if let Some((login, _)) = authority.rsplit_once('@') {
+        if !may_login {
+            return Err("user and password do not belong into it");
+        }
+        let password = login.split_once(':').map_or(login, |(_, password)| password);
+        secrets.add(&percent_decode_str(password).decode_utf8_lossy());
+    }
+    Ok(format!("{scheme}://{authority}"))
 }
 
 /// `*`, a host with its subdomains, an IP address or a range of them; each may end in a port.
@@ -50,7 +89,28 @@ fn in_range(entry: &str, ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::choose;
+    use super::{check, choose};
+    use crate::secret::Secrets;
+
+    #[test]
+    fn a_proxy_is_host_and_port_and_only_the_environment_has_a_password() {
+        for (text, may_login, wanted) in [
+            ("proxy:3128", false, Ok("http://proxy:3128")),
+            ("http://proxy.example.org:3128/", false, Ok("http://proxy.example.org:3128")),
+            ("https://[fd00::1]:3128", false, Ok("https://[fd00::1]:3128")),
+            ("http://user:pass%2Fword@proxy:3128", true, Ok("http://user:pass%2Fword@proxy:3128")),
+            ("http://user:password@proxy:3128", false, Err("user and password do not belong into it")),
+            ("socks5://proxy:1080", false, Err("expected `http://` or `https://`")),
+            ("http://proxy:port", false, Err("its port is not a number from 1 to 65535")),
+            ("http://", false, Err("its host is not a host name")),
+            ("-x", false, Err("its host is not a host name")),
+        ] {
+            let mut secrets = Secrets::default();
+            assert_eq!(check(text, may_login, &mut secrets).as_deref(), wanted.as_ref().copied(), "{text}");
+            let hidden = secrets.redact("pass/word") == "***";
+            assert_eq!(hidden, text.contains("pass%2F"), "{text}");
+        }
+    }
 
     #[test]
     fn no_proxy_is_understood_as_curl_does() {

@@ -10,16 +10,16 @@ use crate::exchange::Sent;
 use crate::history::Search;
 use crate::pace::pause;
 use crate::remote::{LAST_LOOK, Remote, local};
-use crate::tree::{Clash, Edit, Plan, Verdict, Why, Write};
+use crate::tree::{Edit, Plan, Verdict, Write};
 use crate::trouble::{Class, Trouble};
-use crate::{history, tree};
+use crate::{history, protocol, tree};
 
-/// The author and committer of every commit; who asked for it is in a trailer.
+/// The author of every commit, and the committer where the key it is signed with names none; who asked for it is in a trailer.
 const AUTHOR: (&str, &str) = ("vm-lifecycle-tasks", "noreply@vmlifecycle.dev");
 /// Everything may be fetched to find the commit that made a change; to say `superseded` rather than `conflict`, 1024
 /// commits have to do.
 const EVERYTHING: usize = 3;
-const SOME: usize = 2;
+pub(crate) const SOME: usize = 2;
 
 /// A change that is on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +103,11 @@ impl Remote {
             }
         }
         let usage = |why: &str| Err(Failure::new(Kind::Usage, why));
-        if change.files.is_empty() {
+        if change.files.is_empty() && change.remove.is_empty() {
             return usage("there is no file to commit");
+        }
+        if change.files.iter().any(|file| change.remove.contains(&file.path)) {
+            return usage("a file is both to write and to remove");
         }
         if change.base.as_deref().is_some_and(|base| commit_id(base).is_none()) {
             return usage("the base commit is not 40 hex digits in lower case");
@@ -125,11 +128,11 @@ impl Remote {
             Class::Lasting(_) if offer.as_ref().is_none_or(|o| !o.open) => Err(self.cannot_read(&trouble)),
             _ => Ok(Attempt::Again(trouble)),
         };
-        let tip = match self.fetch(context.deadline()) {
+        let tip = match protocol::fetched(self.fetch(context.deadline())) {
             Ok(tip) => tip,
             Err(trouble) => return again_or(trouble, offer),
         };
-        match self.settle(offer.as_ref(), tip, context.deadline()) {
+        match protocol::settled(self.settle(offer.as_ref(), tip, context.deadline())) {
             Ok(Some(pushed)) => return Ok(Attempt::Done(pushed)),
             Ok(None) => {}
             Err(trouble) => return again_or(trouble, offer),
@@ -138,18 +141,22 @@ impl Remote {
             if tip != made.parent {
                 // the server would take it only on top of its parent
                 *offer = None;
-            } else if let Class::Lasting(_) = made.trouble.class {
+            } else if let Class::Lasting(_) = made.trouble.class
+                && !made.open
+            {
+                // of a commit that is under way a refusal is no last word: it may land nevertheless
                 return Err(self.failure("push", &made.trouble));
             }
         }
-        let writes = match self.judge(change, tip, context.deadline()) {
+        let writes = match protocol::judged(self.judge(change, tip, context.deadline())) {
             Ok(Judged::Done(commit)) => return Ok(Attempt::Done(pushed(commit, false))),
             Ok(Judged::Write(writes)) => writes,
             Ok(Judged::Failure(failure)) => return Err(failure),
             Err(trouble) => return again_or(trouble, offer),
         };
         let commit = self.commit(change, tip, &writes).map_err(|error| local(&error))?;
-        match self.link.push(&self.repository, commit, tip, context.deadline()) {
+        protocol::offers(commit, tip);
+        match protocol::answered(self.link.push(&self.repository, commit, tip, context.deadline())) {
             Sent::Acknowledged => Ok(Attempt::Done(pushed(commit, true))),
             Sent::Not { trouble, offered: true } => {
                 let open =
@@ -191,17 +198,18 @@ impl Remote {
         offer: Option<&Offer>,
         last: Option<&Trouble>,
     ) -> Result<Pushed, Failure> {
+        protocol::gives_up();
         let open = offer.filter(|o| o.open);
         let words = last.map_or("no time was left to begin", |t| t.words.as_str());
         if open.is_none() {
             return Err(self.failure("push", &Trouble::new(Class::Passing, words)));
         }
         let until = Instant::now() + LAST_LOOK;
-        if let Ok(tip) = self.fetch(until) {
-            if let Ok(Some(pushed)) = self.settle(open, tip, until) {
+        if let Ok(tip) = protocol::fetched(self.fetch(until)) {
+            if let Ok(Some(pushed)) = protocol::settled(self.settle(open, tip, until)) {
                 return Ok(pushed);
             }
-            if let Ok(Judged::Done(commit)) = self.judge(change, tip, until) {
+            if let Ok(Judged::Done(commit)) = protocol::judged(self.judge(change, tip, until)) {
                 return Ok(pushed(commit, false));
             }
         }
@@ -247,10 +255,12 @@ impl Remote {
                 let earlier = self.deepen(until, SOME, |r| history::find(r, tip, None, done_in));
                 Ok(Judged::Failure(match earlier {
                     Ok(Some(Search::Found(commit))) => self.superseded(commit),
-                    _ => self.conflict(change, &clashes),
+                    _ => self.conflict(change, &clashes, Some(tip), until),
                 }))
             }
-            (Verdict::Clashes(clashes), _) => Ok(Judged::Failure(self.conflict(change, &clashes))),
+            (Verdict::Clashes(clashes), _) => {
+                Ok(Judged::Failure(self.conflict(change, &clashes, tip, until)))
+            }
             // without a tip nothing is done
             (Verdict::Done, None) => Ok(Judged::Write(Vec::new())),
         }
@@ -263,7 +273,7 @@ impl Remote {
         Ok(here.map(|()| base))
     }
 
-    /// The same change on the same parent is the same commit, bit for bit.
+    /// The same change on the same parent with the same key is the same commit, bit for bit.
     fn commit(&self, change: &Change, tip: Option<Oid>, writes: &[Write]) -> Result<Oid, Error> {
         let parent = tip.map(|tip| self.repository.find_commit(tip)).transpose()?;
         let tree: Option<Tree<'_>> = parent.as_ref().map(git2::Commit::tree).transpose()?;
@@ -272,57 +282,16 @@ impl Remote {
             change.time.or_else(|| parent.as_ref().map(|p| p.committer().when().seconds())).unwrap_or(0);
         let author = Signature::new(AUTHOR.0, AUTHOR.1, &Time::new(time, 0))?;
         let parents: Vec<_> = parent.iter().collect();
-        self.repository.commit(None, &author, &author, change.message.as_str(), &tree, &parents)
-    }
-
-    fn place(&self) -> String {
-        format!("branch `{}` at `{}`", self.branch(), self.host())
-    }
-
-    fn no_base(&self, base: &str) -> Failure {
-        Failure::new(
-            Kind::Conflict,
-            format!("cannot compare with commit `{base}`: {} does not lead to it", self.place()),
-        )
-        .hint("the base is the commit that the files were rendered against")
-    }
-
-    fn other_content(&self, change: &Change) -> Failure {
-        let id = change.marker.as_ref().map_or("", |m| m.request_id.as_str());
-        let what = format!("request `{id}` is on {} already, with other content", self.place());
-        Failure::new(Kind::Conflict, what).hint("a changed request needs a request id of its own")
-    }
-
-    fn superseded(&self, commit: Oid) -> Failure {
-        let what =
-            format!("commit `{commit}` made this change on {}, and a later one replaced it", self.place());
-        Failure::new(Kind::Superseded, what).hint("a new request needs a request id of its own")
-    }
-
-    fn conflict(&self, change: &Change, clashes: &[Clash]) -> Failure {
-        let line = |clash: &Clash| match &clash.why {
-            Why::Odd(what) => format!("`{}` is {what} there", clash.path),
-            Why::Other => change.base.as_ref().map_or_else(
-                || format!("`{}` is there already, with other content", clash.path),
-                |base| format!("`{}` is not as it was at commit `{base}`", clash.path),
-            ),
-        };
-        let odd = clashes.iter().find(|clash| matches!(clash.why, Why::Odd(_)));
-        let Some(first) = odd.or_else(|| clashes.first()) else { return self.other_content(change) };
-        let more =
-            if clashes.len() > 1 { format!(" (and {} more)", clashes.len() - 1) } else { String::new() };
-        let what = format!("cannot change {}: {}{more}", self.place(), line(first));
-        let failure = Failure::new(if odd.is_some() { Kind::Refused } else { Kind::Conflict }, what);
-        let details = if clashes.len() > 1 { clashes.iter().map(line).collect() } else { Vec::new() };
-        failure.details(details).hint(if odd.is_some() {
-            "only plain files in plain folders are written"
-        } else {
-            "somebody else has been here: look at the branch, then send a new request"
-        })
+        let message = change.message.as_str();
+        match &self.signer {
+            Some(signer) => signer.commit(&self.repository, &author, message, &tree, &parents),
+            None => self.repository.commit(None, &author, &author, message, &tree, &parents),
+        }
     }
 }
 
-enum Judged {
+/// What the tip says to a change.
+pub(crate) enum Judged {
     Done(Oid),
     Write(Vec<Write>),
     Failure(Failure),

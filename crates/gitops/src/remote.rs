@@ -1,6 +1,7 @@
 //! A repository on a server, and as much of it as is here.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use git2::{Error, Oid, Repository, RepositoryInitOptions};
@@ -11,11 +12,16 @@ use vm::conditions::Relation;
 use crate::change::commit_id;
 use crate::exchange::{Depth, Link};
 use crate::pace::pause;
+use crate::sign::{SignArgs, Signer};
+use crate::tree::Why;
 use crate::trouble::{Class, Trouble};
 use crate::{history, tree};
 
+/// The most files of a folder that are read, and the most bytes in all of them. A machine has some ten files, and one or two
+/// more, of some hundred bytes, for each operation since it was made.
+const FOLDER: (usize, usize) = (5000, 8 * 1024 * 1024);
 /// How much of the history is fetched, each where the one before did not tell. The last is everything.
-const DEPTHS: [i32; 3] = [1, 64, 1024];
+pub(crate) const DEPTHS: [i32; 3] = [1, 64, 1024];
 
 /// One branch of a repository on a server.
 ///
@@ -26,6 +32,9 @@ pub struct Remote {
     pub(crate) repository: Repository,
     /// The index in [`DEPTHS`] of what the last fetch brought; its length for everything.
     depth: Cell<usize>,
+    /// The tip that the last fetch brought.
+    seen: Cell<Option<Oid>>,
+    pub(crate) signer: Option<Signer>,
     _folder: TempDir,
 }
 
@@ -47,7 +56,24 @@ impl Remote {
             // each request says so as well; this is the second wall
             .and_then(|r| r.config()?.set_str("http.followRedirects", "false").map(|()| r))
             .map_err(|error| local(&error))?;
-        Ok(Self { link, repository, depth: Cell::new(0), _folder: folder })
+        Ok(Self {
+            link,
+            repository,
+            depth: Cell::new(0),
+            seen: Cell::new(None),
+            signer: None,
+            _folder: folder,
+        })
+    }
+
+    /// The same, with commits signed by the key that the flag names.
+    ///
+    /// # Errors
+    ///
+    /// `usage` for a file that holds no Ed25519 key that can sign without a passphrase.
+    pub fn signing(mut self, sign: &SignArgs) -> Result<Self, Failure> {
+        self.signer = sign.read(&mut self.link.secrets)?;
+        Ok(self)
     }
 
     /// The branch.
@@ -63,6 +89,12 @@ impl Remote {
     /// Fetch the tip, as often as needed until the deadline: its commit id, or `None` if the branch does not exist yet.
     pub fn tip(&self, context: &Context) -> Result<Option<String>, Failure> {
         self.patient_tip(context).map(|tip| tip.map(|id| id.to_string()))
+    }
+
+    /// The tip (40 hex digits) as it was seen last, which may be later than what a change was refused on; `None` before anything
+    /// was fetched, and where the branch does not exist yet. Nothing is asked of the server.
+    pub fn last_tip(&self) -> Option<String> {
+        self.seen.get().map(|tip| tip.to_string())
     }
 
     pub(crate) fn patient_tip(&self, context: &Context) -> Result<Option<Oid>, Failure> {
@@ -92,6 +124,32 @@ impl Remote {
             Ok(Some(self.repository.find_blob(id)?.content().to_owned()))
         };
         read().map_err(|error| local(&error))
+    }
+
+    /// Every file below the folder `path` (such as `vms/in-cluster/team-a/web`) at a commit that was fetched, by its path
+    /// from the repository's root; none where there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// `refused` for what a push would refuse as well (symbolic links, submodules, executable files, names that no
+    /// [`crate::FilePath`] has), and for more than 5000 files or 8 MiB.
+    pub fn folder(&self, commit: &str, path: &str) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+        let read = || -> Result<_, Error> {
+            let Some(tree) = tree::of(&self.repository, commit_id(commit))? else {
+                return Ok(Ok(BTreeMap::new()));
+            };
+            tree::below(&self.repository, &tree, path, FOLDER)
+        };
+        read().map_err(|error| local(&error))?.map_err(|clash| {
+            let Why::Odd(what) = clash.why else { return local(&Error::from_str("odd without a word")) };
+            let what = format!(
+                "cannot read `{path}` on branch `{}` at `{}`: `{}` is {what}",
+                self.branch(),
+                self.host(),
+                clash.path
+            );
+            Failure::new(Kind::Refused, what).hint("only plain files in plain folders are read")
+        })
     }
 
     /// How the commit `live` stands to the commit `ours` (both 40 hex digits), and whether what is at `path` (a folder or
@@ -132,7 +190,9 @@ impl Remote {
     /// One fetch of the tip, with as much history as was needed before.
     pub(crate) fn fetch(&self, until: Instant) -> Result<Option<Oid>, Trouble> {
         let depth = DEPTHS.get(self.depth.get()).map_or(Depth::Everything, |n| Depth::Commits(*n));
-        self.link.fetch(&self.repository, depth, until)
+        let tip = self.link.fetch(&self.repository, depth, until)?;
+        self.seen.set(tip);
+        Ok(tip)
     }
 
     /// Ask the history; where it does not tell, fetch more of it and ask again, up to the depth of index `limit` in
@@ -175,7 +235,8 @@ impl Remote {
         match kind {
             Kind::Permission => failure.hint(
                 "the credential in the folder of `--basic-auth` must be for this host and may write; \
-                 a certificate authority of your own goes into the folder of `--ssl-ca-directory`",
+                 a certificate authority of your own goes into the folder of `--ssl-ca-directory`; for ssh, key and \
+                 `known_hosts` into that of `--ssh-directory`",
             ),
             Kind::Usage => failure.hint("check `--url`"),
             Kind::Refused => failure.hint("who runs the repository can say what its rules allow"),

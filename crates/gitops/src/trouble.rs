@@ -46,7 +46,12 @@ impl Trouble {
         }
         let class = match (error.code(), error.class()) {
             (ErrorCode::NotFastForward, _) => Class::Contention,
+            _ if broke_off(error) => Class::Passing,
             (ErrorCode::Auth, _) => Class::Lasting(Kind::Permission),
+            (ErrorCode::Certificate, ErrorClass::Ssh) => {
+                let why = "its host key is not the one that `known_hosts` has for it, or it has none";
+                return Self::new(Class::Lasting(Kind::Permission), why);
+            }
             (ErrorCode::Certificate, _) => {
                 let why = format!("its certificate is not trusted: {words}");
                 return Self::new(Class::Lasting(Kind::Permission), why);
@@ -56,6 +61,10 @@ impl Trouble {
                 return Self::new(Class::Lasting(Kind::Usage), why);
             }
             (ErrorCode::Invalid, ErrorClass::Net) if text.starts_with("server doesn't support") => {
+                Class::Lasting(Kind::Usage)
+            }
+            // what the server's git says on its way out, in the words of its `setup.c`
+            (_, ErrorClass::Ssh) if text.contains("does not appear to be a git repository") => {
                 Class::Lasting(Kind::Usage)
             }
             _ => Class::Passing,
@@ -111,6 +120,13 @@ impl Trouble {
     }
 }
 
+/// Whether a connection of SSH ended in the midst of the login: libssh2 has the same code for a key that is refused and for
+/// an answer that never came (1.11, `userauth.c`), and libgit2 then cannot ask how else one may log in (1.9,
+/// `transports/ssh_libssh2.c`). Where the key was refused it can, and asks us for another.
+pub(crate) fn broke_off(error: &Error) -> bool {
+    error.message().starts_with("remote rejected authentication")
+}
+
 #[cfg(test)]
 mod tests {
     use git2::{Error, ErrorClass, ErrorCode};
@@ -137,6 +153,7 @@ mod tests {
             (ErrorCode::GenericError, ErrorClass::Net, "cannot redirect from 'a' to 'b'", usage),
             (ErrorCode::GenericError, ErrorClass::Http, "unexpected redirect", usage),
             (ErrorCode::Auth, ErrorClass::Http, "unexpected authentication failure", permission),
+            (ErrorCode::Auth, ErrorClass::Ssh, "remote rejected authentication: Failed", Class::Passing),
             (ErrorCode::Certificate, ErrorClass::Ssl, "the SSL certificate is invalid", permission),
             (ErrorCode::GenericError, ErrorClass::Http, "invalid content-type: 'text/html'", usage),
         ] {

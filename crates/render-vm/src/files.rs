@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use vm::layout::{REQUEST_FILE, ROOT};
+use vm::layout::{KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
 use vm::request::{Disk, Image, Request, Role};
 
+use crate::disk::{self, ImageSource, Storage};
 use crate::lock::{Broken, Expected, Lock};
 use crate::template::{Template, Templates};
 use crate::yaml;
 
-/// The file that holds the machine.
-const MACHINE_FILE: &str = "virtual-machine.yaml";
 /// The volume that holds the cloud-init data; a data disk may not be called so.
 const CLOUD_INIT: &str = "cloud-init";
 
@@ -29,6 +28,8 @@ pub struct Site {
     pub project: String,
     /// The address of the destination cluster's API server; `None` means that the cluster's name says it.
     pub destination_server: Option<String>,
+    /// What the boot disk is cloned from, where the golden image was resolved already.
+    pub image_source: Option<ImageSource>,
 }
 
 /// Files by their path relative to the root of the repository, `/` between the parts.
@@ -58,10 +59,7 @@ pub fn render(templates: &Templates, request: &Request, site: &Site) -> Result<F
     let wanted = wanted(request, site)?;
     let mut files = Files::new();
     for one in &wanted {
-        let text = Lock::new(templates, one.template, &one.context)
-            .and_then(|lock| lock.render(templates, &one.context, &one.expected()))
-            .map_err(|broken| Refused::Template(one.path.clone(), broken))?;
-        files.insert(one.path.clone(), text);
+        files.insert(one.path.clone(), one.render(templates)?);
     }
     files.insert(format!("{}/{REQUEST_FILE}", request.spec.target.path()), request_file(request)?);
     Ok(files)
@@ -76,11 +74,18 @@ pub struct Wanted {
     pub template: Template,
     /// What the template may place.
     pub context: Value,
-    name: Option<String>,
-    namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 impl Wanted {
+    /// Render it under the structure lock.
+    pub(crate) fn render(&self, templates: &Templates) -> Result<String, Refused> {
+        Lock::new(templates, self.template, &self.context)
+            .and_then(|lock| lock.render(templates, &self.context, &self.expected()))
+            .map_err(|broken| Refused::Template(self.path.clone(), broken))
+    }
+
     /// What it has to be in the end.
     pub fn expected(&self) -> Expected<'_> {
         Expected { name: self.name.as_deref(), namespace: self.namespace.as_deref() }
@@ -107,17 +112,17 @@ pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
     let mut own = Vec::new();
     for disk in &request.spec.disks {
         let (file, volume) = match disk.role {
-            Role::Root => (format!("disk-root-{}.yaml", request.generation()), request.volume(ROOT)),
+            Role::Root => (disk::root_file(&request.generation()), request.volume(ROOT)),
             Role::Data => (format!("disk-{}.yaml", disk.name), request.volume(disk.name.as_str())),
         };
-        own.push((file, Template::DataVolume, data_volume(request, disk, &volume), volume));
+        own.push((file, Template::DataVolume, data_volume(request, disk, &volume, site)?, volume));
     }
     own.push((MACHINE_FILE.to_owned(), Template::VirtualMachine, machine(request)?, name));
     refuse_doubles("file", own.iter().map(|(file, ..)| file.as_str()))?;
 
     let resources: Vec<&str> = own.iter().map(|(file, ..)| file.as_str()).collect();
     let kustomization = Wanted {
-        path: format!("{folder}/kustomization.yaml"),
+        path: format!("{folder}/{KUSTOMIZATION_FILE}"),
         template: Template::Kustomization,
         context: json!({ "resources": resources }),
         name: None,
@@ -171,6 +176,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "namespace": spec.target.namespace,
         "digest": request.digest(),
         "request_id": request.metadata.request_id,
+        "protected": spec.lifecycle.protected,
         "run_strategy": spec.power.run_strategy(),
         "instance_type": spec.compute.instance_type,
         "preference": spec.compute.preference,
@@ -208,7 +214,7 @@ fn boot(request: &Request) -> Result<Value, Refused> {
     let (image, claim) = match &request.spec.image {
         Image::ContainerDisk { reference } => (Some(reference.to_string()), None),
         Image::Pvc { claim } => (None, Some(claim.to_string())),
-        Image::DataSource { .. } | Image::Registry { .. } | Image::Http { .. } => {
+        Image::DataSource { .. } | Image::Registry { .. } | Image::Http { .. } | Image::Snapshot { .. } => {
             (None, Some(request.volume(ROOT)))
         }
     };
@@ -240,35 +246,24 @@ fn cloud_init(request: &Request) -> Result<Value, Refused> {
     Ok(json!({ "name": CLOUD_INIT, "secret": secret, "user_data": user_data }))
 }
 
-/// The context of a `DataVolume`.
-///
-/// It never asks for immediate binding (`cdi.kubevirt.io/storage.bind.immediate.requested`): on storage that waits for its
-/// first consumer that would pin the volume to a node, or a zone, where the machine may not fit. KubeVirt itself is
-/// the consumer when the machine starts; a machine born stopped gets its disk at its first start.
-fn data_volume(request: &Request, disk: &Disk, name: &str) -> Value {
-    let target = &request.spec.target;
-    let (mut data_source, mut registry_url, mut http_url) = (Value::Null, None, None);
-    if disk.role == Role::Root {
-        match &request.spec.image {
-            Image::DataSource { name, namespace } => {
-                data_source =
-                    json!({ "name": name, "namespace": namespace.as_ref().unwrap_or(&target.namespace) });
-            }
-            Image::Registry { reference } => registry_url = Some(format!("docker://{reference}")),
-            Image::Http { url } => http_url = Some(url.to_string()),
-            Image::ContainerDisk { .. } | Image::Pvc { .. } => {}
+/// The context of a disk's `DataVolume`.
+fn data_volume(request: &Request, disk: &Disk, name: &str, site: &Site) -> Result<Value, Refused> {
+    let source = match (disk.role, &disk.source) {
+        (Role::Root, None) => {
+            let image = &request.spec.image;
+            disk::Content::new(image, &request.spec.target, site.image_source.as_ref()).map_err(refused)?
         }
-    }
-    json!({
-        "name": name,
-        "namespace": target.namespace,
-        "keep": disk.role == Role::Data,
-        "data_source": data_source,
-        "registry_url": registry_url,
-        "http_url": http_url,
-        "size": disk.size,
-        "storage_class": disk.storage_class,
-    })
+        (Role::Root, Some(_)) => return Err(refused("the boot disk has a `source` beside the image")),
+        (Role::Data, None) => disk::Content::Blank,
+        (Role::Data, Some(source)) => disk::Content::Snapshot(source.snapshot.to_string()),
+    };
+    let storage = Storage {
+        size: disk.size.to_string(),
+        class: disk.storage_class.as_ref().map(ToString::to_string),
+        ..Storage::default()
+    };
+    let keep = disk.role == Role::Data;
+    Ok(disk::context(name, &request.spec.target, keep, &source, &storage))
 }
 
 fn application(request: &Request, site: &Site) -> Value {
@@ -290,7 +285,7 @@ fn application(request: &Request, site: &Site) -> Value {
 /// The accepted request as YAML. It is read back before it is let out.
 fn request_file(request: &Request) -> Result<String, Refused> {
     let value = serde_json::to_value(request).map_err(|_| Refused::ReadBack)?;
-    let text = yaml::document(&value);
+    let text = vm::yaml::document(&value);
     match yaml::parse::<Request>(&text) {
         Ok(read) if read == *request => Ok(text),
         _ => Err(Refused::ReadBack),

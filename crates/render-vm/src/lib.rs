@@ -1,39 +1,42 @@
-//! A normalised request becomes the files that Git holds.
+//! A normalised request becomes the files that Git holds, or the change of those that it holds.
 
+mod day_two;
+mod disk;
+mod edits;
 mod files;
+mod flags;
+mod folder;
 mod lock;
 mod output;
+mod results;
 mod template;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
+use vm::definition::Definition;
 use vm::name::{Label, Subdomain};
-use vm::request::{Power, Request};
+use vm::operation::Phase;
+use vm::plan::Plan;
+use vm::request::{Accepted, Request};
 
+pub use day_two::{Rendered, phase, render as render_phase};
+pub use disk::{ImageKind, ImageSource};
+pub use edits::Change;
 pub use files::{Files, Refused, Site, Wanted, render, wanted};
 pub use lock::{Broken, Expected, Lock};
 pub use output::{NotWritten, Written, diff, write};
+pub use results::{
+    ALLOW_RESTART, APPLICATION, BOOT_CLAIM, DIGEST, FINISHED, FORCE_AFTER, GONE_CLAIMS, GROW_DISKS,
+    KEEP_CLAIMS, POWER, PROFILE, PROVE_FOR, REQUIRE_GUEST_AGENT, REQUIRE_IP, REQUIRE_TCP_PORT, UNTIL, VM,
+};
 pub use template::{OUTPUT, Template, Templates};
-pub use yaml::{document, parse, scalar};
-
-/// The Argo CD Application, `<namespace>/<name>`.
-pub const APPLICATION: &str = "application";
-/// The machine, `<namespace>/<name>`.
-pub const VM: &str = "vm";
-/// The digest of the request, `sha256:<64 hexadecimal digits>`.
-pub const DIGEST: &str = "digest";
-/// What the flow waits for: `ready` or `stopped`.
-pub const UNTIL: &str = "until";
-/// Whether ready needs the guest agent: `true` or `false`.
-pub const REQUIRE_GUEST_AGENT: &str = "require-guest-agent";
-/// Whether ready needs an address: `true` or `false`.
-pub const REQUIRE_IP: &str = "require-ip";
-/// The TCP port that ready needs; empty for none.
-pub const REQUIRE_TCP_PORT: &str = "require-tcp-port";
+pub use vm::yaml::{document, scalar};
+pub use yaml::parse;
 
 /// Render the files that Git holds for one virtual machine
 #[derive(Debug, Clone, clap::Parser)]
@@ -42,17 +45,32 @@ pub struct Args {
     /// The normalised request, as `validate-request` writes it
     #[arg(long, value_name = "FILE")]
     pub request_file: PathBuf,
+    /// What Git holds of the machine, as `fetch-vm` writes it; only a new machine needs none
+    #[arg(long, value_name = "DIR")]
+    pub definition: Option<PathBuf>,
+    /// Which phase of the operation; its first unless given
+    #[arg(long, value_name = "PHASE")]
+    pub phase: Option<Phase>,
     /// Folder to write the files to, by their paths in the repository; absent, empty, or holding the same
     #[arg(long, value_name = "DIR", required_unless_present = "diff")]
     pub output: Option<PathBuf>,
+    /// File for what `git-push` has to know besides the files: base, removals, marker, message
+    #[arg(long, value_name = "FILE", requires = "definition", requires = "output")]
+    pub plan: Option<PathBuf>,
     /// Print the difference to this folder, a checkout of the repository
     #[arg(long, value_name = "DIR")]
     pub diff: Option<PathBuf>,
+    /// What the golden image was resolved to, cloned to the boot disk; absent, CDI resolves it when it makes the disk
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = flags::place, requires = "image_kind")]
+    pub image_source: Option<(Label, Subdomain)>,
+    /// What that is
+    #[arg(long, value_enum, value_name = "KIND", requires = "image_source")]
+    pub image_kind: Option<ImageKind>,
     /// Address of the repository, as Argo CD has it
     #[arg(long, value_name = "URL")]
     pub repo_url: String,
     /// Branch that Argo CD follows
-    #[arg(long, value_name = "BRANCH", default_value = "main", value_parser = branch)]
+    #[arg(long, value_name = "BRANCH", default_value = "main", value_parser = flags::branch)]
     pub branch: String,
     /// How the files are laid out
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = Layout::Manifests)]
@@ -64,7 +82,7 @@ pub struct Args {
     #[arg(long, value_name = "PROJECT", default_value = "default")]
     pub project: Subdomain,
     /// API server of the machine's cluster; absent, Argo CD finds the cluster by its name
-    #[arg(long, value_name = "URL", value_parser = server)]
+    #[arg(long, value_name = "URL", value_parser = flags::server)]
     pub destination_server: Option<String>,
     /// What every step has
     #[command(flatten)]
@@ -81,8 +99,25 @@ pub enum Layout {
 impl Step for Args {
     // the names of machine, namespace and cluster are validate-request's results already; with the longest names all of
     // these together just fit into `step::LIMIT`
-    const RESULTS: &'static [&'static str] =
-        &[APPLICATION, VM, DIGEST, UNTIL, REQUIRE_GUEST_AGENT, REQUIRE_IP, REQUIRE_TCP_PORT];
+    const RESULTS: &'static [&'static str] = &[
+        APPLICATION,
+        VM,
+        DIGEST,
+        UNTIL,
+        REQUIRE_GUEST_AGENT,
+        REQUIRE_IP,
+        REQUIRE_TCP_PORT,
+        BOOT_CLAIM,
+        GROW_DISKS,
+        ALLOW_RESTART,
+        FORCE_AFTER,
+        POWER,
+        PROFILE,
+        PROVE_FOR,
+        KEEP_CLAIMS,
+        GONE_CLAIMS,
+        FINISHED,
+    ];
     const TIMEOUT: Timeout = Timeout::seconds(60);
 
     fn edge(&self) -> &EdgeArgs {
@@ -93,12 +128,14 @@ impl Step for Args {
 impl Args {
     /// What the files need to know besides the request.
     pub fn site(&self) -> Site {
+        let source = self.image_source.clone().zip(self.image_kind);
         Site {
             repo_url: self.repo_url.clone(),
             branch: self.branch.clone(),
             application_namespace: self.application_namespace.to_string(),
             project: self.project.to_string(),
             destination_server: self.destination_server.clone(),
+            image_source: source.map(|((namespace, name), kind)| ImageSource { namespace, name, kind }),
         }
     }
 }
@@ -108,28 +145,125 @@ impl Args {
 /// # Errors
 ///
 /// `usage` for files that cannot be read or written, `invalid` for what is not a normalised request, `internal` for a
-/// template that broke the structure lock.
+/// template that broke the structure lock; for an operation on a machine what [`render_phase`] says.
 // reading, rendering and writing a few files takes milliseconds: there is nothing to await
 #[expect(clippy::unused_async, reason = "the shape of every step")]
 pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> {
-    check_repo_url(&args.repo_url)?;
+    flags::check_repo_url(&args.repo_url)?;
     let request = read_request(&args.request_file)?;
     let Layout::Manifests = args.layout;
-    let bug = |error: &dyn std::error::Error| {
-        Failure::new(Kind::Internal, error.to_string()).hint("this is a bug; report it with the request")
-    };
     let templates = Templates::new().map_err(|error| bug(&error))?;
-    let files = render(&templates, &request, &args.site()).map_err(|error| match error {
+    let held = args.definition.as_ref().map(|folder| folder::read(folder, request.target())).transpose()?;
+    let outcome = match &request {
+        Accepted::Provision(new) => provision(args, &templates, new, held.as_ref())?,
+        Accepted::DayTwo(day_two) => {
+            let Some((definition, base)) = &held else {
+                let what =
+                    format!("nothing to render: `{}` is about a machine in Git", request.operation_word());
+                return Err(Failure::new(Kind::Usage, what)
+                    .hint("`--definition` names the folder that `fetch-vm` wrote"));
+            };
+            if args.output.is_some() && args.plan.is_none() {
+                let what = "an operation on a machine needs `--plan`: it is more than files to write";
+                return Err(Failure::new(Kind::Usage, what));
+            }
+            operation(args, &templates, day_two, definition, base.as_deref())?
+        }
+    };
+    results::set(args, &request, outcome.after.as_ref(), context)?;
+    let done = put(args, &outcome, context)?;
+    Ok(Done::new(done))
+}
+
+/// What is to be written, and what comes of it.
+struct Outcome {
+    files: BTreeMap<String, Vec<u8>>,
+    plan: Plan,
+    /// What Git holds afterwards, where that is known.
+    after: Option<Definition>,
+    /// Such as `rendered`.
+    said: String,
+}
+
+fn provision(
+    args: &Args,
+    templates: &Templates,
+    request: &Request,
+    held: Option<&(Definition, Option<String>)>,
+) -> Result<Outcome, Failure> {
+    if let Some((definition, _)) = held {
+        let id = &request.metadata.request_id;
+        if definition.archived.contains_key(id) {
+            let what = format!("the machine that request `{id}` made was removed on purpose");
+            return Err(Failure::new(Kind::Superseded, what)
+                .hint("`undelete` brings it back; a new machine needs a request id of its own"));
+        }
+        day_two::refuse(&vm::rules::against(&Accepted::Provision(request.clone()), definition))?;
+    }
+    let files = render(templates, request, &args.site()).map_err(|error| match error {
         Refused::Request(why) => {
             Failure::new(Kind::Invalid, format!("cannot render `{}`: {why}", args.request_file.display()))
                 .hint("`validate-request` finds this out with the place in the request")
         }
         error => bug(&error),
     })?;
-    let mut done = format!("rendered {} files", files.len());
+    let (target, files) = (&request.spec.target, files.into_iter());
+    Ok(Outcome {
+        files: files.map(|(path, text)| (path, text.into_bytes())).collect(),
+        // no base: every file has to be new
+        plan: Plan {
+            marker: format!("{}/{}", target.path(), vm::layout::REQUEST_FILE),
+            subject: format!("provision vm {}/{}", target.namespace, target.name),
+            ..Plan::default()
+        },
+        after: None,
+        said: "rendered".to_owned(),
+    })
+}
+
+fn operation(
+    args: &Args,
+    templates: &Templates,
+    request: &vm::day_two::Request,
+    definition: &Definition,
+    base: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let (target, word) = (&request.spec.target, request.spec.operation.word());
+    let phase = phase(&request.spec.operation, args.phase)?;
+    let (change, already) = match render_phase(templates, definition, request, phase, &args.site())? {
+        Rendered::Change(change) => (change, false),
+        Rendered::Already(change) => (change, true),
+    };
+    let mut subject = format!("{word} vm {}/{}", target.namespace, target.name);
+    if Phase::of(word).len() > 1 {
+        subject = format!("{subject}: {phase}");
+    }
+    let folders = [target.path(), target.archives_path()];
+    Ok(Outcome {
+        after: Some(change.applied(definition)?),
+        plan: Plan {
+            base: base.map(str::to_owned),
+            remove: change.remove,
+            unchanged: if already { Vec::new() } else { folders.to_vec() },
+            marker: change.marker,
+            subject,
+        },
+        files: change.files,
+        said: if already { "done already, rendered".to_owned() } else { "rendered".to_owned() },
+    })
+}
+
+/// Write the files and the plan, show the difference.
+fn put(args: &Args, outcome: &Outcome, context: &Context) -> Result<String, Failure> {
+    let Outcome { files, plan, said, .. } = outcome;
+    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
+    let mut done = format!("{said} {count}");
+    if !plan.remove.is_empty() {
+        done = format!("{done}, {} to remove", plan.remove.len());
+    }
     if let Some(folder) = &args.diff {
         let mut out = io::stdout().lock();
-        let changed = diff(&files, folder, &mut out)
+        let changed = diff(files, &plan.remove, folder, &mut out)
             .and_then(|changed| out.flush().map(|()| changed))
             .map_err(|error| {
                 Failure::new(
@@ -140,7 +274,17 @@ pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> 
         done = format!("{done}, {changed} of them differ");
     }
     if let Some(folder) = &args.output {
-        match write(&files, folder) {
+        // where an earlier run left its plan, what lies beside it is that run's too
+        let earlier = args.plan.as_ref().is_some_and(|path| path.is_file());
+        // the plan first: without the files it is nothing, but they would be pushed without it
+        if let Some(path) = &args.plan {
+            output::write_plan(plan, path).map_err(|error| not_written(&error))?;
+        }
+        let written = match write(files, folder) {
+            Err(NotWritten::Other { .. }) if earlier => output::write_over(files, folder),
+            written => written,
+        };
+        match written {
             Ok(Written::New) => context.result(step::CHANGED, "true"),
             Ok(Written::Already) => done.push_str(", already there"),
             Err(error) => return Err(not_written(&error)),
@@ -149,22 +293,10 @@ pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> 
             tracing::info!("{path}");
         }
     }
-    set_results(args, &request, context);
-    Ok(Done::new(done))
+    Ok(done)
 }
 
-fn set_results(args: &Args, request: &Request, context: &Context) {
-    let (target, checks) = (&request.spec.target, &request.spec.checks);
-    context.result(APPLICATION, format!("{}/{}", args.application_namespace, target.application()));
-    context.result(VM, format!("{}/{}", target.namespace, target.name));
-    context.result(DIGEST, request.digest());
-    context.result(UNTIL, if request.spec.power == Power::On { "ready" } else { "stopped" });
-    context.result(REQUIRE_GUEST_AGENT, checks.guest_agent.to_string());
-    context.result(REQUIRE_IP, checks.ip.to_string());
-    context.result(REQUIRE_TCP_PORT, checks.tcp_port.map_or_else(String::new, |port| port.to_string()));
-}
-
-fn read_request(path: &Path) -> Result<Request, Failure> {
+fn read_request(path: &Path) -> Result<Accepted, Failure> {
     let name = path.display();
     let unreadable = |why: &dyn std::fmt::Display| {
         Failure::new(Kind::Usage, format!("cannot read `{name}`: {why}"))
@@ -177,8 +309,8 @@ fn read_request(path: &Path) -> Result<Request, Failure> {
         return Err(unreadable(&format!("it is {length} bytes long, at most {limit} are read")));
     }
     let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::new(Kind::Invalid, format!("`{name}` is not a normalised request: {error}"))
+    Accepted::parse(&text).map_err(|problem| {
+        Failure::new(Kind::Invalid, format!("`{name}` is not a normalised request: {}", problem.message))
             .hint("give the JSON file that `validate-request` wrote, not the request as it came")
     })
 }
@@ -193,52 +325,6 @@ fn not_written(error: &NotWritten) -> Failure {
     Failure::new(Kind::Usage, error.to_string()).hint(hint)
 }
 
-/// An address of a Git repository without a password in it: it is committed. Checked here and not by clap, which would
-/// print the value.
-fn check_repo_url(text: &str) -> Result<(), Failure> {
-    let bad = |why: &str| {
-        Err(Failure::new(Kind::Usage, format!("`--repo-url` {why}"))
-            .hint("give an address such as `https://git.example/vms.git`"))
-    };
-    if text.len() > 2000 || !text.chars().all(|c| c.is_ascii_graphic()) {
-        return bad("holds white space, control or non-ASCII characters, or more than 2000 of them");
-    }
-    let Some((_, rest)) = text.split_once("://") else {
-        // git@host:path, the short form of ssh
-        return if text.contains(':') { Ok(()) } else { bad("has no scheme") };
-    };
-    let user = rest.split('/').next().and_then(|host| host.rsplit_once('@')).map(|(user, _)| user);
-    if user.is_some_and(|user| user.contains(':')) {
-        return bad("holds a password, which would be committed");
-    }
-    Ok(())
-}
-
-/// A branch by Git's own rules (git-check-ref-format) as far as they matter here.
-fn branch(text: &str) -> Result<String, String> {
-    let part_fits = |part: &str| {
-        let locked = part.as_bytes().ends_with(b".lock");
-        !part.is_empty() && !part.starts_with(['.', '-']) && !locked
-    };
-    let fits = text.len() <= 200
-        && text
-            .chars()
-            .all(|c| c.is_ascii_graphic() && !matches!(c, '~' | '^' | ':' | '?' | '*' | '[' | '\\'))
-        && !text.contains("..")
-        && !text.contains("@{")
-        && !text.ends_with('.')
-        && text.split('/').all(part_fits);
-    if fits { Ok(text.to_owned()) } else { Err("expected a branch such as `main`".to_owned()) }
-}
-
-/// An API server's address.
-fn server(text: &str) -> Result<String, String> {
-    let fits = text.strip_prefix("https://").is_some_and(|host| !host.is_empty() && !host.contains('@'))
-        && text.len() <= 500
-        && text.chars().all(|c| c.is_ascii_graphic());
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("expected an address such as `https://kubernetes.default.svc`".to_owned())
-    }
+fn bug(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Kind::Internal, error.to_string()).hint("this is a bug; report it with the request")
 }

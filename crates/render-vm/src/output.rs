@@ -1,12 +1,13 @@
 //! Files written as one, or shown as a difference.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use crate::files::Files;
+use vm::plan::Plan;
 
 /// A file to compare with is read up to this many bytes: no rendered one is longer.
 const READ: u64 = crate::template::OUTPUT as u64;
@@ -43,7 +44,7 @@ pub enum NotWritten {
 /// # Errors
 ///
 /// See [`NotWritten`]; the folder is as it was.
-pub fn write(files: &Files, folder: &Path) -> Result<Written, NotWritten> {
+pub fn write(files: &BTreeMap<String, impl AsRef<[u8]>>, folder: &Path) -> Result<Written, NotWritten> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| NotWritten::Io(path, error)
@@ -52,7 +53,9 @@ pub fn write(files: &Files, folder: &Path) -> Result<Written, NotWritten> {
     if !there.is_empty() {
         let same = |path: &Path| {
             let file = path.to_str().and_then(|path| files.get(path));
-            file.is_some_and(|text| read(&folder.join(path)).is_ok_and(|found| found.as_ref() == Some(text)))
+            file.is_some_and(|text| {
+                read(&folder.join(path)).is_ok_and(|found| found.as_deref() == Some(text.as_ref()))
+            })
         };
         let absent = || files.keys().map(PathBuf::from).find(|path| !there.contains(path));
         return match there.iter().find(|path| !same(path)).cloned().or_else(absent) {
@@ -65,6 +68,8 @@ pub fn write(files: &Files, folder: &Path) -> Result<Written, NotWritten> {
     let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(at(parent))?;
     let beside = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    // what a killed run left: in a container every process may have the same number
+    let _ = fs::remove_dir_all(&beside);
     let moved = fill(files, &beside).and_then(|()| fs::rename(&beside, folder));
     if let Err(error) = moved {
         // the first error is the one to tell
@@ -74,11 +79,27 @@ pub fn write(files: &Files, folder: &Path) -> Result<Written, NotWritten> {
     Ok(Written::New)
 }
 
-fn fill(files: &Files, folder: &Path) -> io::Result<()> {
+/// As [`write`], in place of what an earlier run left there.
+pub(crate) fn write_over(
+    files: &BTreeMap<String, impl AsRef<[u8]>>,
+    folder: &Path,
+) -> Result<Written, NotWritten> {
+    let at = |error| NotWritten::Io(folder.to_owned(), error);
+    let name = folder.file_name().ok_or_else(|| at(io::Error::from(io::ErrorKind::InvalidInput)))?;
+    let old = folder.with_file_name(format!(".{}.old.{}", name.to_string_lossy(), std::process::id()));
+    // what a killed run left; the first error is the one to tell
+    let _ = fs::remove_dir_all(&old);
+    fs::rename(folder, &old).map_err(at)?;
+    let written = write(files, folder);
+    let _ = fs::remove_dir_all(&old);
+    written
+}
+
+fn fill(files: &BTreeMap<String, impl AsRef<[u8]>>, folder: &Path) -> io::Result<()> {
     for (path, text) in files {
         let path = folder.join(path);
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::File::create_new(path)?.write_all(text.as_bytes())?;
+        fs::File::create_new(path)?.write_all(text.as_ref())?;
     }
     Ok(())
 }
@@ -103,36 +124,58 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The text of a file, if it is there; what is not UTF-8 is replaced.
-fn read(path: &Path) -> io::Result<Option<String>> {
+/// A file, if it is there.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?.take(READ + 1).read_to_end(&mut bytes)?,
     };
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }
 
-/// Write what would change in `folder` as a unified diff. Other files in it are left out: rendering does not touch them.
-/// Returns how many files differ.
+/// Write a plan: to a file beside it first, which then takes its name and the place of what an earlier run left there.
+pub(crate) fn write_plan(plan: &Plan, path: &Path) -> Result<(), NotWritten> {
+    let at = |error| NotWritten::Io(path.to_owned(), error);
+    let mut text = serde_json::to_string_pretty(plan).map_err(|error| at(io::Error::other(error)))?;
+    text.push('\n');
+    let name = path.file_name().ok_or_else(|| at(io::Error::from(io::ErrorKind::InvalidInput)))?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written = fs::create_dir_all(parent).and_then(|()| fs::write(&beside, text));
+    written.and_then(|()| fs::rename(&beside, path)).map_err(at)
+}
+
+/// Write what would change in `folder` as a unified diff: the files to write, and those to remove. Others in it are left out:
+/// rendering does not touch them. Returns how many files differ.
 ///
 /// # Errors
 ///
 /// A file cannot be read, or the difference not be written.
-pub fn diff(files: &Files, folder: &Path, out: &mut impl Write) -> io::Result<usize> {
+pub fn diff(
+    files: &BTreeMap<String, impl AsRef<[u8]>>,
+    remove: &[String],
+    folder: &Path,
+    out: &mut impl Write,
+) -> io::Result<usize> {
+    let written = files.iter().map(|(path, new)| (path, Some(new.as_ref())));
     let mut changed = 0;
-    for (path, new) in files {
+    for (path, new) in written.chain(remove.iter().map(|path| (path, None))) {
         let old = read(&folder.join(path)).map_err(|error| {
             io::Error::new(error.kind(), format!("`{}`: {error}", folder.join(path).display()))
         })?;
-        if old.as_ref() == Some(new) {
+        if old.as_deref() == new {
             continue;
         }
         changed += 1;
-        let before = if old.is_some() { format!("a/{path}") } else { "/dev/null".to_owned() };
-        let old = old.unwrap_or_default();
-        let diff = TextDiff::from_lines(old.as_str(), new);
-        let text = diff.unified_diff().header(&before, &format!("b/{path}")).to_string();
+        let name = |side: &str, there: bool| {
+            if there { format!("{side}/{path}") } else { "/dev/null".to_owned() }
+        };
+        let header = (name("a", old.is_some()), name("b", new.is_some()));
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let (old, new) = (text(old.as_deref()), text(new));
+        let diff = TextDiff::from_lines(old.as_str(), new.as_str());
+        let text = diff.unified_diff().header(&header.0, &header.1).to_string();
         out.write_all(printable(&text).as_bytes())?;
     }
     Ok(changed)

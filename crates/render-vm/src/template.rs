@@ -7,8 +7,6 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 
-use crate::yaml;
-
 /// No file is longer than this many bytes.
 pub const OUTPUT: usize = 256 * 1024;
 /// Instructions for one file: what a request of 64 KiB made of nothing but disks needs, three times over.
@@ -117,7 +115,7 @@ fn environment() -> Result<Environment<'static>, Error> {
 /// A string becomes a quoted scalar, an integer or boolean a plain one; anything else, also what is absent, is refused.
 fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     let written = match (value.kind(), value.as_str()) {
-        (ValueKind::String, Some(text)) => yaml::scalar(out, text),
+        (ValueKind::String, Some(text)) => vm::yaml::scalar(out, text),
         (ValueKind::Number, _) if value.is_integer() => write_plain(out, value),
         (ValueKind::Bool, _) => write_plain(out, value),
         (kind, _) => {

@@ -1,38 +1,41 @@
-//! How a flow ended, in one line for the requester, from what its tasks left behind.
+//! How a flow ended, in one line for the requester, from what its tasks left behind; and the machine's Lease given back.
 //!
 //! Runs in `finally`, so it has to cope with every ending: tasks that wrote their results, tasks that were cancelled or lost
-//! before they could, tasks that never started. It exits 0 whatever it reports; the PipelineRun fails by the task that failed.
+//! before they could, tasks that never started. It reads the TaskRuns of its PipelineRun from the API, because Tekton skips a
+//! `finally` task that refers to a result that was never written.
 
-use step::{Context, Done, EdgeArgs, Failure, Step, Timeout};
+mod flow;
+
+use std::time::Duration;
+
+use clap::ArgAction;
+use cluster::{Cluster, ClusterArgs, LeaseArgs, Name, Object, PIPELINE_RUN, Released, TASK_RUN};
+use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
+
+use crate::flow::{Ended, Flow};
 
 /// How the flow ended: `ok` or the word of the failure, see [`step::Kind::word`].
 pub const FLOW_OUTCOME: &str = "flow-outcome";
 /// The line for the requester: what was done, or what went wrong and the way out.
 pub const FLOW_MESSAGE: &str = "flow-message";
 
+/// Between two attempts, besides what the cluster's own gate makes them wait.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Say how a flow ended, in one line for the requester
-#[derive(Debug, clap::Parser)]
+#[derive(Debug, Clone, clap::Parser)]
 #[command(name = "report-outcome", version)]
 pub struct Args {
-    /// Result `outcome` of the task that publishes the change
-    #[arg(long, value_name = "WORD")]
-    pub publish_outcome: Option<String>,
-    /// Result `message` of the task that publishes the change
-    #[arg(long, value_name = "TEXT")]
-    pub publish_message: Option<String>,
-    /// Tekton's reason for how the task that publishes the change ended
-    #[arg(long, value_name = "REASON")]
-    pub publish_reason: Option<String>,
-    /// Result `outcome` of the task that awaits the machine
-    #[arg(long, value_name = "WORD")]
-    pub await_outcome: Option<String>,
-    /// Result `message` of the task that awaits the machine
-    #[arg(long, value_name = "TEXT")]
-    pub await_message: Option<String>,
-    /// Tekton's reason for how the task that awaits the machine ended
-    #[arg(long, value_name = "REASON")]
-    pub await_reason: Option<String>,
-    /// What every step has.
+    /// The PipelineRun whose tasks are reported
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub pipeline_run: Name,
+    /// Give back the machine's Lease that the flow took
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub release_lease: bool,
+    /// Where the PipelineRun is
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What every step has
     #[command(flatten)]
     pub edge: EdgeArgs,
 }
@@ -47,181 +50,91 @@ impl Step for Args {
 }
 
 /// Work out the flow's outcome and write it down.
-pub fn report_outcome(args: &Args, context: &Context) -> Result<Done, Failure> {
-    let (outcome, message) = outcome(args);
+///
+/// A failure that Tekton shows by itself is only reported. Where Tekton would call the run a success though a task failed
+/// (`onError: continue`), this step fails in its place, with the flow's own exit code.
+pub async fn report_outcome(args: &Args, context: &Context) -> Result<Done, Failure> {
+    let cluster = Cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
+    let flow = read(&cluster, &args.pipeline_run, context).await?;
+    let Ended { outcome, message, shown } = flow.ended();
     tracing::info!("{outcome}: {message}");
     context.result(FLOW_OUTCOME, &outcome);
-    context.result(FLOW_MESSAGE, message);
-    Ok(Done::new(format!("reported `{outcome}`")))
-}
-
-/// The flow's outcome and its line: the words of the last task that left some, unless a later one ended without a word.
-fn outcome(args: &Args) -> (String, String) {
-    let publishing = Task {
-        name: "publish-vm",
-        outcome: args.publish_outcome.as_deref(),
-        message: args.publish_message.as_deref(),
-        reason: args.publish_reason.as_deref(),
-    };
-    let awaiting = Task {
-        name: "await-vm",
-        outcome: args.await_outcome.as_deref(),
-        message: args.await_message.as_deref(),
-        reason: args.await_reason.as_deref(),
-    };
-    let unknown = |message: String| ("unknown".to_owned(), message);
-    match (awaiting.ending(), publishing.ending()) {
-        (Ending::Lost(reason), Ending::Said("ok", _) | Ending::Succeeded) => awaiting.lost(
-            reason,
-            "the change is in Git and will be applied; the same request may be run again to wait for it",
-        ),
-        (Ending::Nothing, Ending::Said("ok", message)) => unknown(format!("not waited for: {message}")),
-        (Ending::Said(outcome, message), _) | (_, Ending::Said(outcome, message)) => {
-            (outcome.to_owned(), message.to_owned())
-        }
-        (_, Ending::Lost(reason)) => publishing.lost(
-            reason,
-            "the change may be in Git; the same request may be run again, it is done only once",
-        ),
-        (_, Ending::Succeeded | Ending::Nothing) => {
-            unknown("no task left any word; its log and the PipelineRun's status say more".to_owned())
-        }
+    context.result(FLOW_MESSAGE, &message);
+    if let Some((lease, holder)) = flow.lease().filter(|_| args.release_lease) {
+        release(&cluster, lease, holder, &args.pipeline_run, context).await;
+    }
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == outcome);
+    match kind {
+        Some(kind) if !shown => Err(Failure::new(kind, message)),
+        None if outcome != "ok" && !shown => Err(Failure::new(Kind::Unknown, message)),
+        _ => Ok(Done::new(format!("reported `{outcome}`"))),
     }
 }
 
-/// What one task of the flow left behind.
-struct Task<'a> {
-    name: &'static str,
-    outcome: Option<&'a str>,
-    message: Option<&'a str>,
-    reason: Option<&'a str>,
-}
-
-/// How it ended.
-enum Ending<'a> {
-    /// In its own words.
-    Said(&'a str, &'a str),
-    /// Well, but its results were not handed to us.
-    Succeeded,
-    /// By Tekton, for this reason, before it could write its results.
-    Lost(&'a str),
-    /// It never ran, or nothing was said about it.
-    Nothing,
-}
-
-impl<'a> Task<'a> {
-    fn ending(&self) -> Ending<'a> {
-        // an unset param arrives as no flag at all, the reason of a task that never ran as nothing or `None`
-        match (self.outcome, self.reason.filter(|r| *r != "None")) {
-            // `ok` of a task that failed is the word of an earlier step: the one that failed could not write its own
-            (Some("ok"), Some(reason)) if reason != "Succeeded" => Ending::Lost(reason),
-            (Some(outcome), _) => Ending::Said(outcome, self.message.unwrap_or_default()),
-            (None, Some("Succeeded")) => Ending::Succeeded,
-            (None, Some(reason)) => Ending::Lost(reason),
-            (None, None) => Ending::Nothing,
-        }
-    }
-
-    /// The words for a task that ended without any. The reasons are those of Tekton's `TaskRunReason…` constants
-    /// (tektoncd/pipeline `pkg/apis/pipeline/v1/taskrun_types.go`).
-    fn lost(&self, reason: &str, hint: &str) -> (String, String) {
-        let (outcome, what) = match reason {
-            // also where the PipelineRun ran into its own timeout: Tekton ends its tasks by cancelling them
-            "TaskRunCancelled" => {
-                ("cancelled", "was cancelled, by somebody or by the timeout of the run".to_owned())
+/// Give the Lease back for this run, and for those of the same request that ended without doing so. Where that cannot be done it
+/// expires by itself, so it takes nothing from the report.
+async fn release(cluster: &Cluster, lease: &str, holder: &str, run: &Name, context: &Context) {
+    let Ok(name) = lease.parse::<Name>() else {
+        tracing::warn!("`{lease}` is no name of a lease; it is left alone");
+        return;
+    };
+    let args = LeaseArgs { lease: Some(name), holder: Some(holder.to_owned()), ..LeaseArgs::default() };
+    let mut released = args.release(cluster, Some(run.name()), context).await;
+    if let Ok(Released::Shared(runs)) = &released {
+        for other in runs.clone() {
+            if over(cluster, run.namespace(), &other).await {
+                tracing::info!("`{other}` is over");
+                released = args.release(cluster, Some(&other), context).await;
             }
-            "TaskRunTimeout" => ("timeout", "was ended by Tekton's own timeout".to_owned()),
-            _ => ("unknown", format!("ended without a word: {reason}")),
-        };
-        (outcome.to_owned(), format!("`{}` {what}; hint: {hint}", self.name))
+        }
+    }
+    match released {
+        Ok(Released::Free) => tracing::info!("released lease `{lease}`"),
+        Ok(Released::Shared(runs)) => {
+            tracing::info!("lease `{lease}` is still held by `{}` of the same request", runs.join("`, `"));
+        }
+        Ok(Released::Already) => tracing::info!("lease `{lease}` was free already"),
+        Ok(Released::Other(other)) => tracing::info!("lease `{lease}` was not ours, but of {other}"),
+        Err(failure) => tracing::warn!("{failure}; it expires by itself"),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Args, outcome};
+/// Whether this PipelineRun has ended, its `finally` too. One that is not there may be in another namespace, and one that cannot
+/// be read may work still: the Lease's expiry is for those.
+async fn over(cluster: &Cluster, namespace: &str, name: &str) -> bool {
+    let Ok(name) = format!("{namespace}/{name}").parse() else { return false };
+    let run = cluster.get(&Object { kind: PIPELINE_RUN, name }).await;
+    run.ok().flatten().is_some_and(|run| flow::over(&run))
+}
 
-    fn said(flags: &[&str]) -> String {
-        let flags = std::iter::once(&"report-outcome").chain(flags).map(|f| (*f).into());
-        let (outcome, message) = outcome(&step::parse::<Args>(flags).unwrap());
-        format!("{outcome}: {message}")
-    }
+async fn read(cluster: &Cluster, name: &Name, context: &Context) -> Result<Flow, Failure> {
+    let object = Object { kind: PIPELINE_RUN, name: name.clone() };
+    let run =
+        patiently(context, &format!("cannot read {object}"), async || cluster.get(&object).await).await?;
+    let run = run.ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("there is no {object}"))
+            .hint("`--pipeline-run` is `$(context.pipelineRun.namespace)/$(context.pipelineRun.name)`")
+    })?;
+    let selector = format!("tekton.dev/pipelineRun={}", name.name());
+    let what = format!("cannot list the task runs of {object}");
+    let tasks =
+        patiently(context, &what, async || cluster.list(TASK_RUN, name.namespace(), Some(&selector)).await);
+    Ok(Flow::new(&run, &tasks.await?))
+}
 
-    #[test]
-    fn every_ending_has_its_word() {
-        for (flags, line) in [
-            (
-                &[
-                    "--publish-outcome=ok",
-                    "--publish-message=pushed `abc`",
-                    "--await-outcome=ok",
-                    "--await-message=`web` is running",
-                    "--publish-reason=Succeeded",
-                    "--await-reason=Succeeded",
-                ][..],
-                "ok: `web` is running",
-            ),
-            (
-                &[
-                    "--publish-outcome=ok",
-                    "--publish-message=pushed `abc`",
-                    "--await-outcome=failed",
-                    "--await-message=image missing",
-                    "--await-reason=StepFailed",
-                ],
-                "failed: image missing",
-            ),
-            (
-                &[
-                    "--publish-outcome=invalid",
-                    "--publish-message=2 problems",
-                    "--publish-reason=Failed",
-                    "--await-outcome=",
-                    "--await-message=",
-                    "--await-reason=",
-                ],
-                "invalid: 2 problems",
-            ),
-            (
-                &[
-                    "--publish-outcome=conflict",
-                    "--publish-message=there is a `web` already",
-                    "--await-reason=None",
-                ],
-                "conflict: there is a `web` already",
-            ),
-            (
-                &["--publish-reason=Succeeded", "--await-reason=TaskRunCancelled"],
-                "cancelled: `await-vm` was cancelled, by somebody or by the timeout of the run; hint: the change is in Git and will be applied; the same request may be \
-                 run again to wait for it",
-            ),
-            (
-                &["--publish-reason=Succeeded", "--await-reason=TaskRunTimeout"],
-                "timeout: `await-vm` was ended by Tekton's own timeout; hint: the change is in Git and will be applied; the \
-                 same request may be run again to wait for it",
-            ),
-            (
-                &["--publish-reason=TaskRunImagePullFailed", "--await-reason="],
-                "unknown: `publish-vm` ended without a word: TaskRunImagePullFailed; hint: the change may be in Git; the same \
-                 request may be run again, it is done only once",
-            ),
-            (
-                &["--publish-reason=TaskRunCancelled"],
-                "cancelled: `publish-vm` was cancelled, by somebody or by the timeout of the run; hint: the change may be in Git; the same request may be run again, it \
-                 is done only once",
-            ),
-            (
-                &["--publish-outcome=ok", "--publish-message=rendered 4 files", "--publish-reason=StepOOM"],
-                "unknown: `publish-vm` ended without a word: StepOOM; hint: the change may be in Git; the same request may be \
-                 run again, it is done only once",
-            ),
-            (
-                &["--publish-outcome=ok", "--publish-message=pushed `abc`"],
-                "unknown: not waited for: pushed `abc`",
-            ),
-            (&[], "unknown: no task left any word; its log and the PipelineRun's status say more"),
-        ] {
-            assert_eq!(said(flags), line, "{flags:?}");
+/// Ask again while the server does not answer, until the deadline: nobody runs this task a second time.
+async fn patiently<T>(
+    context: &Context,
+    what: &str,
+    ask: impl AsyncFn() -> Result<T, cluster::Error>,
+) -> Result<T, Failure> {
+    loop {
+        match ask().await {
+            Err(e) if e.kind() == Kind::Transient && context.left() > PAUSE && !context.stopping() => {
+                tracing::debug!("{what}: {e}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer.map_err(|e| e.failure(what)),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Says how a flow ended.
 
 fn main() -> std::process::ExitCode {
-    step::run(async |args, context| report_outcome::report_outcome(&args, &context))
+    step::run(async |args, context| report_outcome::report_outcome(&args, &context).await)
 }

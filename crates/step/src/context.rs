@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 /// The deadline, the wish to stop, and the results gathered so far. Cheap to clone; clones share one state.
 #[derive(Debug, Clone)]
 pub struct Context {
+    timeout: Duration,
     deadline: Instant,
     stop: CancellationToken,
     results: Arc<Mutex<BTreeMap<&'static str, String>>>,
@@ -17,7 +18,17 @@ pub struct Context {
 impl Context {
     /// A context that ends after `timeout`. Binaries get theirs from [`crate::run`]; tests make their own.
     pub fn new(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, stop: CancellationToken::new(), results: Arc::default() }
+        Self {
+            timeout,
+            deadline: Instant::now() + timeout,
+            stop: CancellationToken::new(),
+            results: Arc::default(),
+        }
+    }
+
+    /// How long the work may take altogether.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// When the work has to be over, on the monotonic clock.

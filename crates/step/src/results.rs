@@ -18,25 +18,46 @@ pub const EVERY_STEP: [&str; 3] = [OUTCOME, MESSAGE, CHANGED];
 
 /// All results of a step together stay below this many bytes: names, values, and what Tekton adds for each. Tekton puts
 /// the results of all steps of a pod into termination messages of 4096 bytes (tektoncd/pipeline docs/tasks.md).
-pub const LIMIT: usize = 1000;
+pub const LIMIT: usize = 1220;
+/// All results of all steps of one task stay below this many bytes, reckoned as Tekton writes them: the kubelet shares 12 KiB
+/// among the containers of a pod, and each step's message holds what the steps before it wrote as well. Enough for a pod of
+/// five steps and Tekton's init container (2048 bytes each, less the 80 of the start time that Tekton adds).
+pub const TASK_LIMIT: usize = 1968;
+/// `{"key":"","value":"","type":1},`: what Tekton's JSON adds around each name and value.
+const JSON: usize = 31;
 /// What Tekton's JSON adds around each name and value in the termination message.
 const OVERHEAD: usize = 24;
 
 /// What a message keeps in any case, in bytes: the reason; what comes after it is a hint.
 const LEAST_MESSAGE: usize = 200;
 
-/// Make `values` fit: one line each; the message gives way first, then whatever is longest.
-pub(crate) fn fit(values: BTreeMap<&'static str, String>) -> BTreeMap<&'static str, String> {
-    let mut values: BTreeMap<_, _> = values.into_iter().map(|(k, v)| (k, one_line(&v, LIMIT))).collect();
-    let over = |values: &BTreeMap<&'static str, String>| {
-        let used: usize = values.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD).sum();
-        used.saturating_sub(LIMIT)
+/// What the steps before this one left beside `outcome_path`, in bytes, without what will be written anew.
+pub(crate) fn there(outcome_path: &Path, values: &BTreeMap<&'static str, String>) -> usize {
+    let Ok(entries) = fs::read_dir(folder(outcome_path)) else { return 0 };
+    let ours = |name: &str| values.contains_key(name) || name.starts_with('.');
+    let size = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        // what is larger than all results together may be is none of them
+        let file =
+            entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|f| usize::try_from(f.len()).ok());
+        file.filter(|size| *size <= TASK_LIMIT && !ours(&name)).map_or(0, |size| name.len() + size + JSON)
     };
-    let too_much = over(&values);
+    entries.flatten().map(size).sum()
+}
+
+/// Make `values` fit: one line each; the message gives way first, also to the `there` bytes of other steps; then whatever is
+/// longest.
+pub(crate) fn fit(values: BTreeMap<&'static str, String>, there: usize) -> BTreeMap<&'static str, String> {
+    let mut values: BTreeMap<_, _> = values.into_iter().map(|(k, v)| (k, one_line(&v, LIMIT))).collect();
+    let over = |values: &BTreeMap<&'static str, String>, each: usize, limit: usize| {
+        let used: usize = values.iter().map(|(name, value)| name.len() + value.len() + each).sum();
+        used.saturating_sub(limit)
+    };
+    let too_much = over(&values, OVERHEAD, LIMIT).max(over(&values, JSON, TASK_LIMIT.saturating_sub(there)));
     if let Some(message) = values.get_mut(MESSAGE).filter(|m| too_much > 0 && m.len() > LEAST_MESSAGE) {
         *message = one_line(message, message.len().saturating_sub(too_much).max(LEAST_MESSAGE));
     }
-    while over(&values) > 0 {
+    while over(&values, OVERHEAD, LIMIT) > 0 {
         let half = values.values().map(String::len).max().unwrap_or_default() / 2;
         for value in values.values_mut().filter(|value| value.len() > half) {
             *value = one_line(value, half);
@@ -51,7 +72,7 @@ pub(crate) fn fit(values: BTreeMap<&'static str, String>) -> BTreeMap<&'static s
 /// Write each value to a file of its name beside `outcome_path`: to a temporary file first, then renamed, so that a
 /// reader sees a whole value or none. No newline is added, Tekton would keep it.
 pub(crate) fn write(outcome_path: &Path, values: &BTreeMap<&'static str, String>) -> io::Result<()> {
-    let folder = outcome_path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(outcome_path);
     fs::create_dir_all(folder)?;
     for (name, value) in values {
         let path = if *name == OUTCOME { outcome_path.to_owned() } else { folder.join(name) };
@@ -64,11 +85,15 @@ pub(crate) fn write(outcome_path: &Path, values: &BTreeMap<&'static str, String>
     Ok(())
 }
 
+fn folder(outcome_path: &Path) -> &Path {
+    outcome_path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{LIMIT, MESSAGE, OVERHEAD, fit, write};
+    use super::{JSON, LIMIT, MESSAGE, OVERHEAD, TASK_LIMIT, fit, there, write};
 
     fn size(values: &BTreeMap<&'static str, String>) -> usize {
         values.iter().map(|(k, v)| k.len() + v.len() + OVERHEAD).sum()
@@ -81,7 +106,7 @@ mod tests {
             ("commit", "c".repeat(40)),
             ("outcome", "failed".to_owned()),
         ]);
-        let fitted = fit(values);
+        let fitted = fit(values, 0);
         assert!(size(&fitted) <= LIMIT, "{}", size(&fitted));
         assert_eq!(fitted["commit"], "c".repeat(40));
         assert!(fitted[MESSAGE].ends_with('…') && fitted[MESSAGE].len() > 500);
@@ -90,7 +115,27 @@ mod tests {
     #[test]
     fn whatever_the_values_are_they_fit() {
         let values: BTreeMap<_, _> = [MESSAGE, "a", "b"].map(|n| (n, "x\n".repeat(2000))).into();
-        assert!(size(&fit(values)) <= LIMIT);
+        assert!(size(&fit(values, 0)) <= LIMIT);
+    }
+
+    #[test]
+    fn steps_of_one_task_share_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = folder.path().join("outcome");
+        let first = BTreeMap::from([("outcome", "ok".to_owned()), ("application", "a".repeat(1000))]);
+        write(&outcome, &first).unwrap();
+        let values = BTreeMap::from([
+            ("outcome", "failed".to_owned()),
+            ("commit", "c".repeat(40)),
+            (MESSAGE, "m".repeat(900)),
+        ]);
+        let before = there(&outcome, &values);
+        assert_eq!(before, 1000 + "application".len() + JSON);
+        let fitted = fit(values, before);
+        let used: usize = fitted.iter().map(|(k, v)| k.len() + v.len() + JSON).sum();
+        assert!(before + used <= TASK_LIMIT, "{before} + {used}");
+        assert_eq!(fitted["commit"], "c".repeat(40));
+        assert!(fitted[MESSAGE].ends_with('…') && fitted[MESSAGE].len() > 500);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::FromArgMatches;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Signal};
@@ -45,6 +45,11 @@ pub trait Step: clap::CommandFactory + FromArgMatches {
 
     /// The flags that every binary has.
     fn edge(&self) -> &EdgeArgs;
+
+    /// When it has to be over: `--timeout`, unless another flag asks for a wait that comes on top of it.
+    fn limit(&self) -> Duration {
+        self.edge().timeout.get()
+    }
 }
 
 /// The sentence after `done: `, lower case, no full stop.
@@ -88,7 +93,7 @@ pub fn run<A: Step>(body: impl AsyncFnOnce(A, Context) -> Result<Done, Failure>)
     };
     let edge = args.edge().clone();
     log::start(edge.log_format);
-    let context = Context::new(edge.timeout.get());
+    let context = Context::new(args.limit());
     let ended = panic::catch_unwind(AssertUnwindSafe(|| drive(body, args, &context)));
     let ended = ended.unwrap_or_else(|_| Err(bug()));
     finish::<A>(&ended, context.results(), edge.outcome_path.as_deref())
@@ -104,16 +109,17 @@ fn drive<A: Step>(
     let runtime =
         runtime.map_err(|e| Failure::new(Kind::Internal, format!("cannot start the runtime: {e}")))?;
     let ended = runtime.block_on(async {
-        let timeout = args.edge().timeout;
+        // before the work begins: whoever sees that it has may send a signal
+        let mut signals = Signals::listen()?;
         let mut work = std::pin::pin!(body(args, context.clone()));
         let signal = tokio::select! {
             ended = &mut work => return ended,
-            signal = stop_signal() => Some(signal?),
+            signal = signals.next() => Some(signal),
             () = tokio::time::sleep(context.left() + GRACE) => None,
         };
         context.stop();
         let Some(signal) = signal else {
-            return Err(Failure::new(Kind::Timeout, format!("not done after {}", human(timeout.get()))));
+            return Err(Failure::new(Kind::Timeout, format!("not done after {}", human(context.timeout()))));
         };
         Err(cancelled(signal, tokio::time::timeout(GRACE, work).await.ok()))
     });
@@ -135,15 +141,27 @@ fn cancelled(signal: Signal, ended: Option<Result<Done, Failure>>) -> Failure {
     Failure::new(kind, message).hint("run it again: what is done already is found and kept")
 }
 
-async fn stop_signal() -> Result<Signal, Failure> {
-    let listen = |kind| {
-        signal(kind).map_err(|e| Failure::new(Kind::Internal, format!("cannot listen for signals: {e}")))
-    };
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => Signal::Terminate,
-        _ = interrupt.recv() => Signal::Interrupt,
-    })
+/// The signals that ask to stop, heard from the moment that this is made.
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            unix::signal(kind)
+                .map_err(|e| Failure::new(Kind::Internal, format!("cannot listen for signals: {e}")))
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+        }
+    }
 }
 
 fn bug() -> Failure {
@@ -169,7 +187,10 @@ fn finish<A: Step>(
         gathered.into_iter().filter(|(name, _)| EVERY_STEP.contains(name) || A::RESULTS.contains(name)),
     );
     values.extend([(OUTCOME, word.to_owned()), (MESSAGE, message)]);
-    let written = outcome_path.map_or(Ok(()), |path| results::write(path, &results::fit(values)));
+    let written = outcome_path.map_or(Ok(()), |path| {
+        let there = results::there(path, &values);
+        results::write(path, &results::fit(values, there))
+    });
     print(ended);
     match written {
         Ok(()) => ExitCode::from(code),

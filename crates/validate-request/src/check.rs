@@ -5,7 +5,7 @@ use step::{Failure, Kind};
 use vm::document::{self, Form};
 use vm::policy::Policy;
 use vm::problem::Problem;
-use vm::request::Request;
+use vm::request::Accepted;
 use vm::rules;
 
 use crate::schema::Schema;
@@ -25,7 +25,7 @@ pub struct Verdict {
     /// Every problem, by place; empty if accepted.
     pub problems: Vec<Problem>,
     /// The request with every default explicit, if accepted.
-    pub request: Option<Request>,
+    pub request: Option<Accepted>,
 }
 
 impl Checker {
@@ -46,7 +46,7 @@ impl Checker {
         if !problems.is_empty() {
             return Ok(Verdict { document, problems, request: None });
         }
-        let request = rules::accept(&document, policy).map_err(|error| {
+        let request = rules::accepted(&document, policy).map_err(|error| {
             Failure::new(Kind::Internal, format!("an accepted request cannot be read: {error}"))
                 .hint("report it with the request")
         })?;

@@ -5,6 +5,7 @@
 //! explicit.
 
 mod check;
+mod definition;
 mod files;
 mod report;
 mod schema;
@@ -13,9 +14,10 @@ use std::path::PathBuf;
 
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
 use vm::document::Form;
-use vm::name::Label;
+use vm::name::{Label, RequestId};
 use vm::policy::Policy;
-use vm::problem::Problem;
+use vm::problem::{Class, Problem};
+use vm::request::Accepted;
 
 pub use check::{Checker, Verdict};
 
@@ -27,6 +29,10 @@ pub const NAMESPACE: &str = "namespace";
 pub const CLUSTER: &str = "cluster";
 /// `sha256:` and 64 hexadecimal digits over the accepted request.
 pub const DIGEST: &str = "digest";
+/// What is to be done, `provision`, `stop`, …, as far as the request gives one that is right.
+pub const OPERATION: &str = "operation";
+/// The request's id, likewise.
+pub const REQUEST_ID: &str = "request-id";
 /// How many problems there are.
 pub const PROBLEMS: &str = "problems";
 
@@ -48,6 +54,10 @@ pub struct Args {
     /// File with the site's policy, or the folder that holds it as `policy.yaml`; without it, safe defaults hold
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Folder with what Git holds for the machine, by paths in the repository, as `fetch-vm` writes it; the request is then
+    /// also checked against it
+    #[arg(long, value_name = "DIR")]
+    pub definition: Option<PathBuf>,
     /// File for the accepted request with every default explicit; standard output unless given
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -62,7 +72,8 @@ pub struct Args {
 }
 
 impl Step for Args {
-    const RESULTS: &'static [&'static str] = &[VM_NAME, NAMESPACE, CLUSTER, DIGEST, PROBLEMS];
+    const RESULTS: &'static [&'static str] =
+        &[VM_NAME, NAMESPACE, CLUSTER, OPERATION, REQUEST_ID, DIGEST, PROBLEMS];
     const TIMEOUT: Timeout = Timeout::seconds(60);
 
     fn edge(&self) -> &EdgeArgs {
@@ -94,7 +105,13 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
                 .hint("give either `--request` or `--request-file`, and not empty"));
         }
     };
-    let verdict = checker.check(&bytes, form, &policy)?;
+    let mut verdict = checker.check(&bytes, form, &policy)?;
+    if let (Some(folder), Some(request)) = (&args.definition, &verdict.request) {
+        verdict.problems = definition::problems(folder, request)?;
+        if !verdict.problems.is_empty() {
+            verdict.request = None;
+        }
+    }
     publish(&verdict, &policy, &context);
     if let Some(path) = &args.report {
         files::write(path, &report::json(&verdict))?;
@@ -106,8 +123,7 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
         Some(path) => files::write(path, &request.canonical())?,
         None => files::write_out(&request.canonical())?,
     }
-    let (id, target) = (&request.metadata.request_id, &request.spec.target);
-    let verb = request.spec.operation.word();
+    let (id, target, verb) = (request.request_id(), request.target(), request.operation_word());
     Ok(Done::new(format!(
         "request `{id}` accepted: {verb} `{}/{}` on `{}`",
         target.namespace, target.name, target.cluster
@@ -128,6 +144,13 @@ async fn site_policy(checker: &Checker, mut path: PathBuf) -> Result<Policy, Fai
 fn publish(verdict: &Verdict, policy: &Policy, context: &Context) {
     let label =
         |pointer: &str| -> Option<Label> { verdict.document.pointer(pointer)?.as_str()?.parse().ok() };
+    let word = |pointer: &str| verdict.document.pointer(pointer).and_then(serde_json::Value::as_str);
+    let operation = word("/spec/operation").filter(|word| {
+        *word == vm::request::Operation::Provision.word() || vm::day_two::Operation::WORDS.contains(word)
+    });
+    let id = word("/metadata/requestId").filter(|text| text.parse::<RequestId>().is_ok());
+    context.result(OPERATION, operation.unwrap_or_default());
+    context.result(REQUEST_ID, id.unwrap_or_default());
     let given = verdict.document.pointer("/spec/target").is_some();
     let cluster = match verdict.document.pointer("/spec/target/cluster") {
         None if given => Some(policy.defaults.cluster.clone()),
@@ -141,12 +164,16 @@ fn publish(verdict: &Verdict, policy: &Policy, context: &Context) {
         context.result(result, value.map(String::from).unwrap_or_default());
     }
     context.result(PROBLEMS, verdict.problems.len().to_string());
-    context.result(DIGEST, verdict.request.as_ref().map(vm::request::Request::digest).unwrap_or_default());
+    context.result(DIGEST, verdict.request.as_ref().map(Accepted::digest).unwrap_or_default());
 }
 
-/// Invalid wins over denied: what is denied may look different once it is right.
 fn kind(problems: &[Problem]) -> Kind {
-    if problems.iter().all(|problem| problem.code.is_denial()) { Kind::Denied } else { Kind::Invalid }
+    match Class::of(problems) {
+        Class::Invalid => Kind::Invalid,
+        Class::Denied => Kind::Denied,
+        Class::Conflict => Kind::Conflict,
+        Class::Superseded => Kind::Superseded,
+    }
 }
 
 fn refused(problems: &[Problem], what: &str, kind: Kind) -> Failure {

@@ -19,7 +19,7 @@ struct Report<'a> {
 /// The report on one line per value, ending in a newline.
 pub(crate) fn json(verdict: &Verdict) -> String {
     let outcome = if verdict.request.is_some() { "ok" } else { kind(&verdict.problems).word() };
-    let digest = verdict.request.as_ref().map(vm::request::Request::digest);
+    let digest = verdict.request.as_ref().map(vm::request::Accepted::digest);
     // strings and lists cannot fail to serialise
     let text = serde_json::to_string_pretty(&Report { outcome, digest, problems: &verdict.problems });
     text.unwrap_or_default() + "\n"

@@ -7,7 +7,7 @@ use step::{Failure, Kind};
 use vm::problem::{Code, Problem, echo, member, nearest};
 
 /// What other formats call our fields (those of `KupenStack`, DCM, OSAC, `KubeVirt` and golden paths): a hint, never a second dialect.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 18] = [
     ("vcpu", "cpu"),
     ("vcpus", "cpu"),
     ("cores", "cpu"),
@@ -22,7 +22,20 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("capacity", "size"),
     ("diskattachments", "disks"),
     ("virtualnetworks", "networks"),
+    ("graceperiod", "forceAfterSeconds"),
+    ("graceperiodseconds", "forceAfterSeconds"),
+    ("failuredeadline", "deadlineSeconds"),
+    ("virtualmachinesnapshotname", "snapshot"),
 ];
+
+/// What somebody who wants a machine beside the one that a snapshot was taken of would ask of `restore`.
+const BESIDE: [&str; 5] = ["to", "newname", "target", "targetname", "name"];
+/// How they get it.
+const FROM_SNAPSHOT: &str =
+    "a new machine from a snapshot is a `provision` request with image source `snapshot`";
+
+/// Where an operation's own fields are.
+const OPERATION_SPEC: &str = "/spec/operationSpec";
 
 /// A schema, compiled: formats asserted, regular expressions linear, nothing fetched (reliability-security 4.3).
 #[derive(Debug)]
@@ -61,14 +74,15 @@ impl Schema {
                 self.missing(error, property.as_str().unwrap_or_default())
             }
             ValidationErrorKind::AdditionalProperties { unexpected } => {
-                return unexpected.iter().map(|field| self.unknown(error, field)).collect();
+                return unexpected.iter().map(|field| self.unknown(error, field, document)).collect();
             }
-            ValidationErrorKind::FalseSchema => not_with(pointer, document),
+            ValidationErrorKind::FalseSchema => self.not_with(pointer, document),
             ValidationErrorKind::Enum { .. } if !value.is_string() => return Vec::new(),
             ValidationErrorKind::Enum { options } => {
                 let text = value.as_str().unwrap_or_default();
                 let options = options.as_array().map(|options| strings(options)).unwrap_or_default();
-                let problem = at(Code::Enum, format!("expected {}, got {}", any_of(&options), echo(text)));
+                let any = if options.len() > 6 { options.join(", ") } else { any_of(&options) };
+                let problem = at(Code::Enum, format!("expected {any}, got {}", echo(text)));
                 match nearest(text, options.iter().copied()).filter(|_| options.len() > 1) {
                     Some(near) => problem.hint(format!("did you mean `{near}`")),
                     None => problem,
@@ -144,11 +158,20 @@ impl Schema {
         }
     }
 
-    fn unknown(&self, error: &ValidationError<'_>, field: &str) -> Problem {
+    fn unknown(&self, error: &ValidationError<'_>, field: &str, document: &Value) -> Problem {
         let pointer = error.instance_path().as_str();
         let problem = Problem::new(member(pointer, field), Code::UnknownField, "unknown field");
-        let names: Vec<&str> =
-            self.fields(error).into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let operation = document.pointer("/spec/operation").and_then(Value::as_str).unwrap_or_default();
+        let refused = |name: &str| {
+            pointer == "/spec" && self.of_operation(operation, name) == Some(&Value::Bool(false))
+        };
+        let names: Vec<&str> = self
+            .fields(error)
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !refused(name))
+            .collect();
         let folded = field.to_lowercase().replace(['_', '-'], "");
         let ours = ELSEWHERE.iter().find(|(theirs, _)| *theirs == folded).map(|(_, ours)| *ours);
         if let Some(near) =
@@ -156,8 +179,27 @@ impl Schema {
         {
             return problem.hint(format!("did you mean `{near}`"));
         }
+        if pointer == OPERATION_SPEC && operation == "restore" && BESIDE.contains(&folded.as_str()) {
+            return problem.hint(FROM_SNAPSHOT);
+        }
+        if pointer == OPERATION_SPEC {
+            return problem.hint(self.not_of_this_operation(field, &names));
+        }
         let mut places = Vec::new();
-        places_of(self.source, ours.unwrap_or(field), "", &mut places);
+        places_of(self.source, field, "", &mut places);
+        if places.is_empty() {
+            places_of(self.source, ours.unwrap_or(field), "", &mut places);
+        }
+        if self.fields_of_operation(operation).any(|known| known == ours.unwrap_or(field)) {
+            places = vec![OPERATION_SPEC.to_owned()];
+        }
+        let elsewhere = |place: &str| {
+            place
+                .split('/')
+                .nth(2)
+                .is_some_and(|field| self.of_operation(operation, field) == Some(&Value::Bool(false)))
+        };
+        places.retain(|place| !elsewhere(place));
         match places.as_slice() {
             [place] => problem.hint(format!("it belongs to `{place}`")),
             _ => problem.hint(format!(
@@ -166,14 +208,48 @@ impl Schema {
             )),
         }
     }
-}
 
-/// A field of `image` beside a `source` that has no use for it.
-fn not_with(pointer: &str, document: &Value) -> Problem {
-    let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
-    let source = document.pointer(&format!("{parent}/source")).and_then(Value::as_str).unwrap_or_default();
-    Problem::new(pointer, Code::Exclusive, format!("`{field}` does not go with `source: {source}`"))
-        .hint("remove it")
+    /// What to do with a field that the operation does not have.
+    fn not_of_this_operation(&self, field: &str, names: &[&str]) -> String {
+        let others: Vec<&str> = std::iter::once("provision")
+            .chain(vm::day_two::Operation::WORDS)
+            .filter(|word| self.fields_of_operation(word).any(|known| known == field))
+            .collect();
+        match (others.as_slice(), names) {
+            ([], []) => "this operation has none".to_owned(),
+            ([], names) => format!("known here: {}", names.join(", ")),
+            (others, _) => format!("it goes with {}", any_of(others)),
+        }
+    }
+
+    /// What the schema says of a field of `spec` for this operation alone.
+    fn of_operation(&self, word: &str, field: &str) -> Option<&'static Value> {
+        let mut branches = self.source.pointer("/properties/spec/allOf")?.as_array()?.iter();
+        let branch =
+            branches.find(|b| b.pointer("/if/properties/operation/const").is_some_and(|c| c == word))?;
+        branch.pointer(&format!("/then/properties/{field}"))
+    }
+
+    /// The fields of an operation's `operationSpec`.
+    fn fields_of_operation(&self, word: &str) -> impl Iterator<Item = &'static str> {
+        let spec = self.of_operation(word, "operationSpec").and_then(|spec| spec["$ref"].as_str());
+        let fields = spec.and_then(|name| self.source.pointer(&format!("{}/properties", name.get(1..)?)));
+        fields.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
+    }
+
+    /// A field of `image` beside a `source` that has no use for it, or one of `spec` beside such an `operation`.
+    fn not_with(&self, pointer: &str, document: &Value) -> Problem {
+        let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
+        let chooser = if parent == "/spec" { "operation" } else { "source" };
+        let chosen = document.pointer(&format!("{parent}/{chooser}")).and_then(Value::as_str);
+        let chosen = chosen.unwrap_or_default();
+        let message = format!("`{field}` does not go with `{chooser}: {chosen}`");
+        let problem = Problem::new(pointer, Code::Exclusive, message);
+        if chooser == "operation" && self.fields_of_operation(chosen).any(|known| known == field) {
+            return problem.hint(format!("it belongs to `{OPERATION_SPEC}`"));
+        }
+        problem.hint("remove it")
+    }
 }
 
 fn wrong_type(pointer: &str, kind: &TypeKind, value: &Value) -> Problem {

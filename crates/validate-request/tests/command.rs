@@ -134,7 +134,7 @@ fn results_say_which_machine_and_what_became_of_it() {
         results(&path.join("ok")),
         format!(
             "changed=false\ncluster=in-cluster\ndigest={digest}\nmessage=request `R1` accepted: provision `team/web` on `in-cluster`\n\
-             namespace=team\noutcome=ok\nproblems=0\nvm-name=web"
+             namespace=team\noperation=provision\noutcome=ok\nproblems=0\nrequest-id=R1\nvm-name=web"
         )
     );
     let report = fs::read_to_string(path.join("report.json")).unwrap();
@@ -183,7 +183,7 @@ fn what_was_accepted_before_stays_when_the_next_is_refused() {
         "changed=false\ncluster=in-cluster\ndigest=\nmessage=request refused, 2 problems, first: /spec/compute/memory: E_PATTERN: \
          expected a whole number and a unit, such as `512Mi`, `8Gi` or `2Ti`, at most 1024Ti, got `1GB` | /spec/target/namespace: \
          E_POLICY_NAMESPACE: the policy does not allow `kube-system`; hint: it belongs to the platform\n\
-         namespace=kube-system\noutcome=invalid\nproblems=2\nvm-name=web"
+         namespace=kube-system\noperation=provision\noutcome=invalid\nproblems=2\nrequest-id=R1\nvm-name=web"
     );
 }
 
@@ -202,6 +202,90 @@ fn results_of_a_request_with_no_end_of_problems_fit() {
     ));
     let written = results(&folder.path().join("bad"));
     assert!(written.contains("problems=801") && written.len() < 1000, "{} bytes", written.len());
+}
+
+#[test]
+fn results_are_whole_also_with_the_longest_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, namespace, cluster, id) = ("v".repeat(63), "n".repeat(63), "c".repeat(63), "R".repeat(64));
+    let request = serde_json::json!({
+        "apiVersion": "vmlifecycle.dev/v1alpha1", "kind": "VMRequest",
+        "metadata": {"requestId": id, "requestedBy": "jane"},
+        "spec": {"operation": "deprovision", "target": {"name": name, "namespace": namespace, "cluster": cluster}},
+    });
+    fs::write(
+        folder.path().join("policy.yaml"),
+        "apiVersion: vmlifecycle.dev/v1alpha1\nkind: VMPolicy\nspec: {allow: {clusterByRequester: true}}\n",
+    )
+    .unwrap();
+    let arguments = [
+        &format!("--request={request}"),
+        "--output=request.json",
+        "--policy=policy.yaml",
+        "--outcome-path=ok/outcome",
+    ];
+    let ended = run(folder.path(), &arguments, "");
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let accepted = fs::read_to_string(folder.path().join("request.json")).unwrap();
+    let digest = vm::request::Accepted::parse(&accepted).unwrap().digest();
+    let message = format!("request `{id}` accepted: deprovision `{namespace}/{name}` on `{cluster}`");
+    assert_eq!(
+        results(&folder.path().join("ok")),
+        format!(
+            "changed=false\ncluster={cluster}\ndigest={digest}\nmessage={message}\nnamespace={namespace}\n\
+             operation=deprovision\noutcome=ok\nproblems=0\nrequest-id={id}\nvm-name={name}"
+        )
+    );
+}
+
+#[test]
+fn a_folder_says_what_git_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = r#"{"apiVersion": "vmlifecycle.dev/v1alpha1", "kind": "VMRequest", "metadata": {"requestId": "R2", "requestedBy": "jane"},
+"spec": {"operation": "restart", "target": {"name": "web", "namespace": "team"}}}"#;
+    let machine = folder.path().join("git/vms/in-cluster/team/web");
+    fs::create_dir_all(&machine).unwrap();
+    fs::write(folder.path().join("git/.commit"), "0".repeat(40)).unwrap();
+    let given = format!("--request={stop}");
+    let arguments =
+        [given.as_str(), "--definition=git", "--output=request.json", "--outcome-path=results/outcome"];
+
+    let ended = run(folder.path(), &arguments, "");
+    let missing = "/spec/target/name: E_NO_MACHINE: Git has no machine in `vms/in-cluster/team/web`; hint: see name, namespace and cluster";
+    assert_eq!(
+        (ended.code, ended.err),
+        (10, format!("{missing}\nerror: request refused, 1 problem: {missing}\n"))
+    );
+    assert!(!folder.path().join("request.json").exists());
+    assert!(results(&folder.path().join("results")).contains("digest=\n"));
+
+    let text = "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: web}\nspec: {runStrategy: Always}\n";
+    fs::write(machine.join("vm.yaml"), text).unwrap();
+    let ended = run(folder.path(), &arguments, "");
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (0, "done: request `R2` accepted: restart `team/web` on `in-cluster`\n")
+    );
+
+    std::os::unix::fs::symlink("/etc", machine.join("link")).unwrap();
+    let ended = run(folder.path(), &arguments, "");
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (
+            2,
+            "error: cannot read `git`: `vms/in-cluster/team/web/link` is neither file nor folder\n\
+             hint: `--definition` is the folder that `fetch-vm` wrote\n"
+        )
+    );
+    let ended = run(folder.path(), &[given.as_str(), "--definition=absent"], "");
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (
+            2,
+            "error: cannot read `absent`: No such file or directory (os error 2)\n\
+             hint: `--definition` is the folder that `fetch-vm` wrote\n"
+        )
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use snapbox::Data;
+use tempfile::TempDir;
 use vm::problem::{Code, LINE};
 
 fn folder(name: &str) -> PathBuf {
@@ -26,15 +27,47 @@ fn requests(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The requests of several folders.
+fn all_requests(folders: [&str; 2]) -> Vec<(PathBuf, String)> {
+    let of = |folder: PathBuf| requests(&folder).into_iter().map(move |name| (folder.clone(), name));
+    folders.into_iter().flat_map(|name| of(folder(name))).collect()
+}
+
 fn stem(name: &str) -> &str {
     name.rsplit_once('.').unwrap().0
 }
 
+/// What Git holds for the machine, where the request's first line says `# definition: …`: files below `tests/fixtures`, in
+/// each the machine's files behind lines `--- # <path>`.
+fn definition(folder: &Path, name: &str) -> Option<TempDir> {
+    let text = std::fs::read(folder.join(name)).unwrap();
+    let first = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
+    first.strip_prefix("# definition: ").map(unpacked)
+}
+
+fn unpacked(definitions: &str) -> TempDir {
+    let written = tempfile::tempdir().unwrap();
+    for definition in definitions.split(' ') {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+        let text = std::fs::read_to_string(fixtures.join(definition)).unwrap();
+        for (path, file) in text.split("--- # ").skip(1).filter_map(|part| part.split_once('\n')) {
+            let path = written.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+    }
+    written
+}
+
 fn run(folder: &Path, name: &str, arguments: &[String]) -> Output {
+    let definition = definition(folder, name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_validate-request"));
     command.current_dir(folder).env_remove("RUST_LOG").arg(format!("--request-file={name}")).args(arguments);
     if folder.join(format!("{}.policy.yaml", stem(name))).exists() {
         command.arg(format!("--policy={}.policy.yaml", stem(name)));
+    }
+    if let Some(definition) = &definition {
+        command.arg(format!("--definition={}", definition.path().display()));
     }
     command.output().unwrap()
 }
@@ -51,14 +84,13 @@ fn compare(failures: &mut Vec<String>, actual: String, expected: &Path) {
 
 #[test]
 fn what_is_wrong_is_refused_in_these_words() {
-    let folder = folder("invalid");
-    let names = requests(&folder);
-    assert!(names.len() >= 60, "only {} requests", names.len());
     let (mut failures, mut seen) = (Vec::new(), String::new());
-    for name in &names {
+    let all = all_requests(["invalid", "day-two/invalid"]);
+    assert!(all.len() >= 350, "only {} requests", all.len());
+    for (folder, name) in &all {
         let written = tempfile::tempdir().unwrap();
         let output = written.path().join("request.json");
-        let ended = run(&folder, name, &[format!("--output={}", output.display())]);
+        let ended = run(folder, name, &[format!("--output={}", output.display())]);
         let lines = String::from_utf8(ended.stderr).unwrap();
         for line in lines.lines().filter(|line| !line.starts_with("error: ") && !line.starts_with("hint: ")) {
             assert!(line.len() <= LINE && !line.contains(char::is_control), "{name}: {line:?}");
@@ -82,9 +114,8 @@ fn what_is_wrong_is_refused_in_these_words() {
 
 #[test]
 fn what_is_right_is_accepted_with_every_default_explicit() {
-    let folder = folder("valid");
     let mut failures = Vec::new();
-    for name in requests(&folder) {
+    for (folder, name) in all_requests(["valid", "day-two/valid"]) {
         let ended = run(&folder, &name, &[]);
         assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
         let accepted = String::from_utf8(ended.stdout).unwrap();
@@ -104,7 +135,12 @@ fn what_is_right_is_accepted_with_every_default_explicit() {
 
 #[test]
 fn no_expectation_without_its_request() {
-    for (name, suffix) in [("invalid", ".expected"), ("valid", ".accepted.json")] {
+    for (name, suffix) in [
+        ("invalid", ".expected"),
+        ("valid", ".accepted.json"),
+        ("day-two/invalid", ".expected"),
+        ("day-two/valid", ".accepted.json"),
+    ] {
         let folder = folder(name);
         let mut stems: Vec<String> = requests(&folder).iter().map(|name| stem(name).to_owned()).collect();
         let files = std::fs::read_dir(&folder)
@@ -125,10 +161,26 @@ fn no_expectation_without_its_request() {
 fn examples_are_accepted_by_the_example_policy_and_by_none() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/requests");
     let names = requests(&folder);
-    assert_eq!(
-        names,
-        ["linux-golden.yaml", "linux-pvc.yaml", "linux-registry.yaml", "linux.yaml", "minimal.json"]
-    );
+    let expected = [
+        "deprovision-vm.yaml",
+        "linux-from-snapshot.yaml",
+        "linux-golden.yaml",
+        "linux-pvc.yaml",
+        "linux-registry.yaml",
+        "linux.yaml",
+        "minimal.json",
+        "patch-guest-vm.yaml",
+        "patch-vm.yaml",
+        "repave-vm.yaml",
+        "resize-vm.yaml",
+        "restart-vm.yaml",
+        "restore-vm.yaml",
+        "snapshot-vm.yaml",
+        "start-vm.yaml",
+        "stop-vm.yaml",
+        "undelete-vm.yaml",
+    ];
+    assert_eq!(names, expected);
     for name in names {
         let ended = run(&folder, &name, &["--policy=../policy.yaml".to_owned()]);
         assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
@@ -137,5 +189,50 @@ fn examples_are_accepted_by_the_example_policy_and_by_none() {
             let ended = run(&folder, &name, &[]);
             assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
         }
+    }
+}
+
+#[test]
+fn examples_fit_the_machines_of_the_other_examples() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/requests");
+    let accepted = |name: &str| {
+        let ended = run(&folder, name, &[]);
+        vm::request::Accepted::parse(&String::from_utf8(ended.stdout).unwrap()).unwrap()
+    };
+    let mut tried = 0;
+    for name in requests(&folder).iter().filter(|name| name.ends_with("-vm.yaml")) {
+        let machine = match (accepted(name).target().name.as_str(), name.as_str()) {
+            (_, "undelete-vm.yaml") => "requests/definitions/removed.yaml",
+            ("pay-batch-01", _) => "manifests/examples/linux.yaml",
+            ("pay-db-01", _) => "manifests/examples/linux-golden.yaml",
+            (other, _) => panic!("{name}: no example provisions `{other}`"),
+        };
+        let definition = unpacked(machine);
+        let ended = run(&folder, name, &[format!("--definition={}", definition.path().display())]);
+        assert_eq!(ended.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+        tried += 1;
+    }
+    // one for each operation, and one for the other method of a patch
+    assert_eq!(tried, vm::day_two::Operation::WORDS.len() + 1);
+    let restore = accepted("restore-vm.yaml");
+    let vm::day_two::Operation::Restore(restore) = &restore.day_two().unwrap().spec.operation else {
+        panic!()
+    };
+    assert_eq!(restore.snapshot.as_str(), vm::snapshot_name(&accepted("snapshot-vm.yaml")));
+}
+
+#[test]
+fn every_operation_has_its_fixtures() {
+    let of = |name: &str, word: &str| {
+        let folder = folder(name);
+        let holds = |file: &String| {
+            let text = std::fs::read_to_string(folder.join(file)).unwrap();
+            text.lines().any(|line| line == format!("  operation: {word}"))
+        };
+        requests(&folder).iter().filter(|file| holds(file)).count()
+    };
+    for word in vm::day_two::Operation::WORDS {
+        let (valid, invalid) = (of("day-two/valid", word), of("day-two/invalid", word));
+        assert!(valid >= 3 && invalid >= 8, "{word}: {valid} valid, {invalid} invalid");
     }
 }

@@ -9,7 +9,12 @@
 
 mod application;
 mod disk;
+mod locks;
 mod machine;
+pub mod pod;
+mod removal;
+pub mod restore;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -17,13 +22,16 @@ mod view;
 use std::time::Duration;
 
 pub use application::{
-    Relation, WantedApplication, application_gone, application_state, compared_revisions, is_commit,
-    parent_state, reconciled_at, short,
+    Relation, WantedApplication, application_state, compared_revisions, is_commit, parent_state,
+    reconciled_at, short,
 };
 pub use disk::Claims;
+pub use locks::{PAUSED_BY, SKIP_RECONCILE, busy, paused_by, runs_what_is_declared, usable};
 pub use machine::{
-    Machine, Until, WantedMachine, claims, digest_of, ip_of, last_crash, machine_state, node_of, vm_status,
+    Machine, Until, WantedMachine, claims, digest_of, ip_of, is_halted, last_crash, machine_state, node_of,
+    restart_required, vm_status,
 };
+pub use removal::{Claim, application_gone, kept, orphaned, owned_by_machine, parent_removal, removed};
 
 /// The annotation of a `VirtualMachine` that holds the digest of the request it was rendered from.
 pub const DIGEST_ANNOTATION: &str = "vmlifecycle.dev/request-digest";

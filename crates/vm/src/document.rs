@@ -7,6 +7,8 @@
 mod json;
 mod yaml;
 
+pub(crate) use yaml::is_ambiguous;
+
 use serde_json::Value;
 
 use crate::name::is_unprintable;
@@ -17,6 +19,9 @@ use crate::request::MAX_BYTES;
 pub const MAX_DEPTH: usize = 16;
 /// A document holds at most this many values; keys do not count.
 pub const MAX_NODES: usize = 2000;
+/// What this project wrote is at most this many bytes: with every default written out a request is longer than it came, but
+/// not twice as long.
+pub const MAX_OWN_BYTES: usize = 2 * MAX_BYTES;
 
 /// Which forms are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +34,19 @@ pub enum Form {
 
 /// Read `bytes` as one document; the first thing that is wrong ends it.
 pub fn read(bytes: &[u8], form: Form) -> Result<Value, Problem> {
-    let text = text(bytes)?;
+    let text = text(bytes, MAX_BYTES)?;
     if form == Form::Json || text.trim_start().starts_with('{') { json::read(text) } else { yaml::read(text) }
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    if bytes.len() > MAX_BYTES {
-        let message = format!("more than {MAX_BYTES} bytes");
+/// Read what this project wrote: as strictly, but longer, since every default in it is explicit.
+pub fn read_own(bytes: &[u8]) -> Result<Value, Problem> {
+    let text = text(bytes, MAX_OWN_BYTES)?;
+    if text.trim_start().starts_with('{') { json::read(text) } else { yaml::read(text) }
+}
+
+fn text(bytes: &[u8], most: usize) -> Result<&str, Problem> {
+    if bytes.len() > most {
+        let message = format!("more than {most} bytes");
         return Err(
             Problem::new("", Code::Size, message).hint("keep data out of the request and refer to it")
         );

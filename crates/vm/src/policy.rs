@@ -35,6 +35,8 @@ pub enum PolicyKind {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Policy {
+    /// Operations that may be asked for, by their words.
+    pub operations: Vec<Label>,
     /// Clusters that machines may be made on.
     pub clusters: Vec<Wildcard>,
     /// Namespaces that machines may be made in; empty means all but [`PLATFORM`].
@@ -48,6 +50,8 @@ pub struct Policy {
     pub instance_types: Vec<Wildcard>,
     /// Where machines may boot from.
     pub images: Images,
+    /// Files of commands that patches may name.
+    pub patch_profiles: Vec<Wildcard>,
     /// The storage class behind each tier.
     pub storage_tiers: BTreeMap<Label, Subdomain>,
     /// Storage classes that requests may name directly; empty means none.
@@ -242,6 +246,11 @@ impl Eq for NamePattern {}
 pub const PLATFORM: [&str; 6] = ["kube-*", "openshift", "openshift-*", "argocd", "kubevirt", "cdi"];
 
 impl Policy {
+    /// Whether this operation may be asked for.
+    pub fn allows_operation(&self, word: &str) -> bool {
+        self.operations.is_empty() || self.operations.iter().any(|allowed| allowed.as_str() == word)
+    }
+
     /// Whether machines may be made in this namespace.
     pub fn allows_namespace(&self, namespace: &str) -> bool {
         if self.namespaces.is_empty() {

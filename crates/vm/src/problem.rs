@@ -108,6 +108,32 @@ codes! {
     Secret = "E_SECRET",
     /// Syntax that the kubelet, Tekton or a template would replace.
     Template = "E_TEMPLATE",
+    /// Nothing that would change.
+    Nothing = "E_NOTHING",
+    /// The name that is to confirm is not the machine's, or a protected machine is not named.
+    Confirm = "E_CONFIRM",
+    /// What Git holds of the machine cannot be read.
+    Definition = "E_DEFINITION",
+    /// There is no such machine in Git.
+    NoMachine = "E_NO_MACHINE",
+    /// No removed machine of this name, or several.
+    NoArchive = "E_NO_ARCHIVE",
+    /// The machine has no such disk, or none that the operation is about.
+    NoDisk = "E_NO_DISK",
+    /// A size smaller than the disk has.
+    DiskSize = "E_DISK_SIZE",
+    /// A disk that has no file of its own in Git, or that would go with the machine.
+    DiskFile = "E_DISK_FILE",
+    /// A machine that is off.
+    Off = "E_OFF",
+    /// A machine that is there already (`conflict`).
+    Exists = "E_EXISTS",
+    /// A request with this id, but another content, was there before (`conflict`).
+    Conflict = "E_CONFLICT",
+    /// What the request once did was undone by a later one (`superseded`).
+    Superseded = "E_SUPERSEDED",
+    /// The policy does not allow the operation.
+    PolicyOperation = "E_POLICY_OPERATION",
     /// The policy does not allow the cluster.
     PolicyCluster = "E_POLICY_CLUSTER",
     /// The policy does not allow the namespace.
@@ -128,12 +154,40 @@ codes! {
     PolicyImage = "E_POLICY_IMAGE",
     /// The policy does not allow `userData` or `userDataSecret`.
     PolicyUserData = "E_POLICY_USER_DATA",
+    /// The policy does not allow the file of commands.
+    PolicyPatch = "E_POLICY_PATCH",
 }
 
 impl Code {
-    /// Whether a well-formed request is refused by the site's policy (`denied`), rather than `invalid` for everybody.
-    pub fn is_denial(self) -> bool {
-        self >= Self::PolicyCluster
+    /// What a request with this problem is.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Exists | Self::Conflict => Class::Conflict,
+            Self::Superseded => Class::Superseded,
+            policy if policy >= Self::PolicyOperation => Class::Denied,
+            _ => Class::Invalid,
+        }
+    }
+}
+
+/// What a request with problems is, by the word of a step's outcome. What is in front outweighs what is behind: what is
+/// denied, for one, may look different once it is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Wrong for everybody; the requester acts.
+    Invalid,
+    /// Refused by the site's policy.
+    Denied,
+    /// Right, but something else stands where it would go.
+    Conflict,
+    /// Done once, and undone by a later request.
+    Superseded,
+}
+
+impl Class {
+    /// That of several problems; of none, [`Class::Invalid`].
+    pub fn of(problems: &[Problem]) -> Self {
+        problems.iter().map(|problem| problem.code.class()).min().unwrap_or(Self::Invalid)
     }
 }
 
@@ -254,7 +308,7 @@ fn cut(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, Problem, echo, member, nearest};
+    use super::{Class, Code, Problem, echo, member, nearest};
 
     #[test]
     fn a_line_says_where_which_what_and_the_way_out() {
@@ -301,7 +355,7 @@ mod tests {
     #[test]
     fn only_policy_codes_are_denials() {
         for code in Code::ALL {
-            assert_eq!(code.is_denial(), code.word().starts_with("E_POLICY_"), "{code}");
+            assert_eq!(code.class() == Class::Denied, code.word().starts_with("E_POLICY_"), "{code}");
         }
     }
 }

@@ -70,6 +70,32 @@ impl fmt::Display for Quantity {
     }
 }
 
+/// The bytes of an amount as Kubernetes writes it, such as `8Gi`, `71135396`, `1500M`, `1.5Gi` or `12e6`; part of a byte
+/// counts as a whole one, as in `resource.Quantity.Value()`. None for what is no such amount, is negative, or is 2⁶⁴ or
+/// more (`apimachinery/pkg/api/resource/quantity.go`).
+pub fn bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let digits: u128 = format!("{whole}{part}").parse().ok()?;
+    let decimals = u32::try_from(part.len()).ok()?;
+    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].into_iter().zip((10..).step_by(10));
+    let decimal = [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12)];
+    let decimal = decimal.into_iter().chain([("P", 15), ("E", 18)]);
+    let exponent = || suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok();
+    let (times, by): (u128, u128) =
+        if let Some((_, bits)) = binary.into_iter().find(|(unit, _)| *unit == suffix) {
+            (1 << bits, 1)
+        } else {
+            let power =
+                decimal.into_iter().find(|(unit, _)| *unit == suffix).map(|(_, p)| p).or_else(exponent)?;
+            let factor = 10_u128.checked_pow(power.unsigned_abs())?;
+            if power < 0 { (1, factor) } else { (factor, 1) }
+        };
+    let amount = digits.checked_mul(times)?.div_ceil(by.checked_mul(10_u128.checked_pow(decimals)?)?);
+    u64::try_from(amount).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Quantity;
@@ -102,6 +128,31 @@ mod tests {
             "1e3Mi",
         ] {
             assert!(text.parse::<Quantity>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_that_kubernetes_counts() {
+        for (text, bytes) in [
+            ("8Gi", 8 << 30),
+            ("71135396", 71_135_396),
+            ("1500M", 1_500_000_000),
+            ("1.5Gi", 3 << 29),
+            (".5Ki", 512),
+            ("12e6", 12_000_000),
+            ("1E3", 1000),
+            ("2E", 2_000_000_000_000_000_000),
+            ("1k", 1000),
+            ("1001m", 2),
+            ("15e-1", 2),
+            ("0", 0),
+        ] {
+            assert_eq!(super::bytes(text), Some(bytes), "{text}");
+        }
+        for text in
+            ["", ".", "Gi", "-1", "1.2.3", "1 Gi", "1gi", "1e", "16Ei", "1e99", "99999999999999999999Ei"]
+        {
+            assert_eq!(super::bytes(text), None, "{text}");
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The request as everything after `validate-request` sees it: every default explicit, every value right by its type.
 //!
 //! The published schema is `crates/vm/schema/vmrequest.v1alpha1.json`; a test holds it and these types together.
+//!
+//! [`Request`] is the request for a new machine; those about a machine that is there are [`crate::day_two::Request`], and
+//! [`Accepted`] is either.
+
+mod accepted;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +13,8 @@ use crate::name::{
     HttpUrl, ImageReference, Label, Line, Package, PublicKey, RequestId, Subdomain, TimeZone, User,
 };
 use crate::quantity::Quantity;
+
+pub use accepted::Accepted;
 
 /// The one `apiVersion`.
 pub const API_VERSION: &str = "vmlifecycle.dev/v1alpha1";
@@ -95,7 +102,7 @@ pub struct Spec {
     /// Whether it runs.
     #[serde(default)]
     pub power: Power,
-    /// How it is shut down.
+    /// How it is shut down, and whether it may be removed.
     #[serde(default)]
     pub lifecycle: Lifecycle,
     /// What has to hold before the flow reports it ready.
@@ -183,6 +190,11 @@ pub enum Image {
         /// Its name.
         claim: Subdomain,
     },
+    /// A `VolumeSnapshot` in the machine's namespace, such as one of a `VirtualMachineSnapshot`, copied to the boot disk.
+    Snapshot {
+        /// Its name. Never one of another namespace: who may make machines here may use what is kept here.
+        name: Subdomain,
+    },
 }
 
 /// A disk with a `DataVolume` of its own.
@@ -202,6 +214,17 @@ pub struct Disk {
     /// The storage class; absent means the cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<Subdomain>,
+    /// What a data disk starts with; absent means that it starts empty, and is not written, so that digests stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<DiskSource>,
+}
+
+/// What a data disk starts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiskSource {
+    /// The name of a `VolumeSnapshot` in the machine's namespace, copied to the disk.
+    pub snapshot: Subdomain,
 }
 
 /// What a disk is for.
@@ -210,7 +233,7 @@ pub struct Disk {
 pub enum Role {
     /// The machine boots from it.
     Root,
-    /// It holds data, starts empty, and outlives the machine.
+    /// It holds data, starts empty unless it has a `source`, and outlives the machine.
     #[default]
     Data,
 }
@@ -289,7 +312,7 @@ impl Power {
     }
 }
 
-/// How the machine is shut down.
+/// How the machine is shut down, and whether it may be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lifecycle {
@@ -297,6 +320,10 @@ pub struct Lifecycle {
     /// for databases, so the default is 180.
     #[serde(default = "Lifecycle::default_grace")]
     pub grace_period_seconds: u16,
+    /// Whether a request to remove the machine has to name it once more. Not written when false, so that the digests of
+    /// requests that came before this field stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
 }
 
 /// What has to hold, besides Running and Ready, before the flow reports the machine ready.
@@ -334,13 +361,16 @@ impl Lifecycle {
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Self { grace_period_seconds: Self::default_grace() }
+        Self { grace_period_seconds: Self::default_grace(), protected: false }
     }
 }
 
 impl Image {
     /// Whether the boot disk is a `DataVolume` of the machine's own, so that `disks` must hold a `root`.
     pub const fn has_root_disk(&self) -> bool {
-        matches!(self, Self::DataSource { .. } | Self::Registry { .. } | Self::Http { .. })
+        matches!(
+            self,
+            Self::DataSource { .. } | Self::Registry { .. } | Self::Http { .. } | Self::Snapshot { .. }
+        )
     }
 }

@@ -2,6 +2,8 @@
 //! the schema complains already, so that one fault is one problem.
 
 mod accept;
+mod against;
+mod day_two;
 mod image;
 mod machine;
 mod names;
@@ -11,7 +13,8 @@ mod text;
 
 use serde_json::Value;
 
-pub use accept::accept;
+pub use accept::{accept, accepted};
+pub use against::against;
 pub use policy_file::policy_file;
 pub(crate) use text::looks_secret;
 
@@ -23,7 +26,7 @@ use crate::problem::{Code, Problem};
 pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Problem> {
     let mut found = Vec::new();
     let facts = Facts { request, schema: &schema };
-    for rule in [names::check, machine::check, image::check, text::check] {
+    for rule in [names::check, machine::check, image::check, day_two::check, text::check] {
         rule(&facts, &mut found);
     }
     site::check(&facts, policy, &mut found);
@@ -61,6 +64,11 @@ impl<'a> Facts<'a> {
 
     fn text(&self, pointer: &str) -> Option<&'a str> {
         self.get(pointer).and_then(Value::as_str)
+    }
+
+    /// The operation, if it is one.
+    fn operation(&self) -> Option<&'a str> {
+        self.text("/spec/operation")
     }
 
     fn number(&self, pointer: &str) -> Option<u64> {

@@ -1,83 +1,38 @@
-//! Until the cluster shows what was pushed.
-//!
-//! Argo CD is asked to look at Git, and watched until our change is live; then the machine itself is watched, on its own
-//! cluster, until it is in the declared state. That our change is live has three witnesses: the Application was compared
-//! at our commit; or at a later one that holds our folder unchanged, which Git is asked about; or the machine itself
-//! carries our request's digest. What the watches show is read once more before it counts as done.
+//! Until the cluster shows what was pushed: the flags of the engine in crate `wait`.
 
-mod history;
-mod judge;
-mod patience;
-mod probe;
-mod refresh;
-mod sights;
-mod wait;
-mod words;
-
-use std::path::PathBuf;
-
-use clap::ArgAction;
-use cluster::{ClusterArgs, Name};
+use cluster::{LeaseArgs, Name};
 use gitops::RemoteArgs;
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
-use vm::conditions::is_commit;
-
-use crate::wait::Wait;
-
-/// The commit that Argo CD showed when the machine was in its state: ours or a later one.
-pub const REVISION: &str = "revision";
-/// KubeVirt's word for the machine, such as `Running`.
-pub const VM_STATUS: &str = "vm-status";
-/// The node that the machine runs on.
-pub const NODE: &str = "node";
-/// The machine's first IP address.
-pub const IP: &str = "ip";
-/// One word for why it is not as wanted, such as `ErrorUnschedulable`; empty when it is.
-pub const REASON: &str = "reason";
+use wait::{ChangeArgs, Connections, PlaceArgs, RESULTS, RequireArgs, Wait, Wanted};
 
 /// Wait until the cluster shows what was pushed
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "wait-synced", version)]
 pub struct Args {
-    /// Argo CD Application of the machine; it may not exist yet
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub application: Option<Name>,
-    /// Application that makes it, asked to refresh until it has
-    #[arg(long, value_name = "NAMESPACE/NAME", requires = "application")]
-    pub parent_application: Option<Name>,
-    /// Full id of the commit to be live
-    #[arg(long, value_name = "COMMIT", value_parser = commit)]
-    pub commit: Option<String>,
-    /// Digest of the request that the machine has to carry, such as `sha256:…`
-    #[arg(long, value_name = "DIGEST")]
-    pub digest: Option<String>,
-    /// The machine's folder in Git: a later commit that leaves it unchanged counts, one that changes it supersedes ours
-    #[arg(long, value_name = "FOLDER")]
-    pub path: Option<String>,
-    /// The virtual machine
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub vm: Name,
+    /// What was changed
+    #[command(flatten)]
+    pub change: ChangeArgs,
     /// The state to wait for
     #[arg(long, value_enum, default_value_t = Until::Ready, value_name = "STATE")]
     pub until: Until,
-    /// Ready only with a guest agent that answers
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true)]
-    pub require_guest_agent: bool,
-    /// Ready only with an IP address
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true)]
-    pub require_ip: bool,
-    /// Ready only when this TCP port of the machine's IP address accepts a connection
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub require_tcp_port: Option<u16>,
-    /// Where Argo CD's Application is
+    /// Absent only with these claims of its namespace still there, and not being deleted
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = claim)]
+    pub keep_claims: Vec<String>,
+    /// Absent only with these claims of its namespace gone, with the data volumes of their names
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = claim)]
+    pub gone_claims: Vec<String>,
+    /// What ready means
     #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// Kubeconfig of the machine's own cluster, where it is not the one of the Application; like `--kubeconfig`
-    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
-    pub machine_kubeconfig: Option<PathBuf>,
+    pub require: RequireArgs,
+    /// Where to look
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// The repository to ask whether a later commit holds ours
     #[command(flatten)]
     pub git: RemoteArgs,
+    /// The Lease of the machine
+    #[command(flatten)]
+    pub lease: LeaseArgs,
     /// What every step has
     #[command(flatten)]
     pub edge: EdgeArgs,
@@ -94,16 +49,6 @@ pub enum Until {
     Absent,
 }
 
-impl Until {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Stopped => "stopped",
-            Self::Absent => "absent",
-        }
-    }
-}
-
 impl From<Until> for vm::conditions::Until {
     fn from(until: Until) -> Self {
         match until {
@@ -115,7 +60,7 @@ impl From<Until> for vm::conditions::Until {
 }
 
 impl Step for Args {
-    const RESULTS: &'static [&'static str] = &[REVISION, VM_STATUS, NODE, IP, REASON];
+    const RESULTS: &'static [&'static str] = &RESULTS;
     const TIMEOUT: Timeout = Timeout::seconds(1800);
 
     fn edge(&self) -> &EdgeArgs {
@@ -125,30 +70,30 @@ impl Step for Args {
 
 /// Wait until the machine is in the state that `args` name, or say why it will not be.
 pub async fn wait_synced(args: Args, context: Context) -> Result<Done, Failure> {
-    witnessed(&args)?;
-    Wait::begin(args, context).await?.run().await
-}
-
-/// Without a witness that the change is live, an old state would pass for the new one.
-fn witnessed(args: &Args) -> Result<(), Failure> {
-    let fault = match args.until {
-        Until::Absent => return Ok(()),
-        _ if args.application.is_none() && args.digest.is_none() => {
-            "neither `--application` nor `--digest` is given"
-        }
-        _ if args.application.is_some() && args.commit.is_none() && args.digest.is_none() => {
-            "`--application` is given without `--commit` or `--digest`"
-        }
-        _ => return Ok(()),
-    };
-    Err(Failure::new(Kind::Usage, format!("cannot tell the new state from the old: {fault}"))
-        .hint("give `--application` with the `commit` result of git-push"))
-}
-
-fn commit(text: &str) -> Result<String, String> {
-    if is_commit(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected a full commit id: 40 or 64 hex digits".to_owned())
+    let claims = [&args.keep_claims, &args.gone_claims];
+    if args.until != Until::Absent && claims.iter().any(|names| !names.is_empty()) {
+        return Err(Failure::new(
+            Kind::Usage,
+            "`--keep-claims` and `--gone-claims` are about a machine that goes: they need `--until absent`",
+        ));
     }
+    if let Some(both) = args.keep_claims.iter().find(|name| args.gone_claims.contains(name)) {
+        return Err(Failure::new(Kind::Usage, format!("claim `{both}` is to be kept and to be gone")));
+    }
+    let wanted = Wanted {
+        keep_claims: args.keep_claims,
+        gone_claims: args.gone_claims,
+        ..Wanted::new(args.change, args.until.into(), &args.require)
+    };
+    wanted.witnessed()?;
+    let (cluster, machine) = args.place.connect().await?;
+    // leases are where the flows run: on the cluster of the Application
+    let hold = args.lease.take(&cluster, &context).await?;
+    let connections = Connections { cluster, machine, git: Some(args.git), hold };
+    Wait::begin(wanted, connections, context)?.run().await
+}
+
+fn claim(text: &str) -> Result<String, String> {
+    let named = format!("namespace/{text}").parse::<Name>();
+    named.map(|name| name.name().to_owned()).map_err(|_| "expected the name of a claim".to_owned())
 }

@@ -1,16 +1,10 @@
-//! `cargo xtask test` and `cargo xtask check`.
+//! `cargo xtask check`.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use crate::process::{cargo, run};
-
-/// Build every binary (tests of flows run them all), then test.
-pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
-    run(cargo(root).args(["build", "--workspace", "--bins", "--locked"]))?;
-    run(cargo(root).args(["test", "--workspace", "--locked"]).args(arguments))
-}
 
 /// What CI refuses a change for, besides tests.
 pub(crate) fn check(root: &Path) -> Result<()> {

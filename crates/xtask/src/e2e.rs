@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -22,9 +23,13 @@ pub(crate) struct Options {
     /// Address of this machine that pods and Argo CD reach
     #[arg(long, value_name = "ADDRESS", default_value_t = GATEWAY)]
     address: IpAddr,
-    /// Only the scenarios whose name holds this
+    /// Only the scenarios whose name holds one of these, separated by commas
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Begin no scenario later than that after the start of this command, and name those left out; none takes longer than about five
+    /// minutes
+    #[arg(long, value_name = "MINUTES")]
+    begin_within: Option<u64>,
     /// Leave everything in the cluster for looking at
     #[arg(long)]
     keep: bool,
@@ -32,6 +37,7 @@ pub(crate) struct Options {
 
 /// Build the image and run the scenarios.
 pub(crate) fn e2e(root: &Path, options: Options) -> Result<()> {
+    let begin_until = options.begin_within.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let default = root.join(CLUSTER).is_file().then(|| format!("{CLUSTER} load"));
     let load_command = options.load_command.or(default);
     let load_command =
@@ -40,11 +46,12 @@ pub(crate) fn e2e(root: &Path, options: Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(e2e::run(e2e::Options {
         root: root.to_owned(),
-        image: built.archive,
+        images: vec![built.archive, image::stand_in(root)?],
         binaries: built.binaries,
         load_command: load_command.split_whitespace().map(str::to_owned).collect(),
         address: options.address,
         only: options.only,
+        begin_until,
         keep: options.keep,
     }))
 }

@@ -8,15 +8,19 @@ mod containerfile;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 use archive::Image;
-use containerfile::Stage;
 
 /// The image that `tekton/` names. The host is nobody's, so that a name nobody pushed is never pulled from a stranger.
 const NAME: &str = concat!("registry.local/vm-lifecycle-tasks:", env!("CARGO_PKG_VERSION"));
+/// The program in the image that e2e patches disks with: no image of libguestfs is pulled.
+const STAND_IN: &str = "stand-in-for-virt-customize";
+/// The one executable; the steps are links to it.
+const EXECUTABLE: &str = "vm-lifecycle-tasks";
 /// Where systems keep the CA certificates that they trust, in one file.
 const CERTIFICATES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
@@ -43,20 +47,37 @@ pub(crate) struct Built {
 /// Build the binaries, static and for size, and write the archive.
 pub(crate) fn image(root: &Path, options: &Options) -> Result<Built> {
     let stage = containerfile::last_stage(&fs::read_to_string(root.join("Containerfile"))?)?;
-    let built = build(root, &stage)?;
-    let files = stage.files.iter().map(|file| {
-        let from = match file.binary() {
-            Some(name) => built.join(name),
-            None => on_this_machine(&file.from)?,
-        };
-        let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-        Ok((file.to.clone(), if file.binary().is_some() { 0o755 } else { 0o644 }, bytes))
-    });
-    let image = Image { stage: &stage, files: files.collect::<Result<_>>()?, architecture: architecture()? };
+    let binaries = build(root)?;
+    let mut image =
+        Image { stage: &stage, files: Vec::new(), links: Vec::new(), architecture: architecture()? };
+    for file in &stage.files {
+        if file.binaries() {
+            let bytes = fs::read(binaries.join(EXECUTABLE))?;
+            image.files.push((format!("{}{EXECUTABLE}", file.to), 0o755, bytes));
+            image
+                .links
+                .extend(names(&binaries)?.into_iter().map(|name| (format!("{}{name}", file.to), EXECUTABLE)));
+        } else {
+            let from = on_this_machine(&file.from)?;
+            let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+            image.files.push((file.to.clone(), 0o644, bytes));
+        }
+    }
     let output = root.join(&options.output);
     let (size, digest) = archive::write(&image, &options.name, &output)?;
     println!("{}: {} of {} MiB, {digest}", output.display(), options.name, size >> 20);
-    Ok(Built { archive: output, binaries: built })
+    Ok(Built { archive: output, binaries })
+}
+
+/// Build the image that stands in for one of libguestfs; the archive.
+pub(crate) fn stand_in(root: &Path) -> Result<PathBuf> {
+    let stage = containerfile::last_stage("FROM scratch\nENV PATH=\"/usr/bin\"\nUSER 107:107\n")?;
+    let program = fs::read(executable(root, STAND_IN)?)?;
+    let files = vec![("/usr/bin/virt-customize".to_owned(), 0o755, program)];
+    let image = Image { stage: &stage, files, links: Vec::new(), architecture: architecture()? };
+    let output = root.join("target/stand-in.tar");
+    archive::write(&image, e2e::LIBGUESTFS, &output)?;
+    Ok(output)
 }
 
 impl Default for Options {
@@ -65,17 +86,35 @@ impl Default for Options {
     }
 }
 
-/// Build what the stage copies from the build stage; the folder of the binaries.
-fn build(root: &Path, stage: &Stage) -> Result<PathBuf> {
+/// Build an executable as the build stage does: static, and for size.
+fn executable(root: &Path, package: &str) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = process::cargo(root);
-    cargo.args(["build", "--locked", "--release", "--bins", "--target", &target]);
-    cargo.args(
-        stage.files.iter().filter_map(containerfile::File::binary).flat_map(|name| ["--package", name]),
-    );
+    cargo.args(["build", "--locked", "--release", "--target", &target, "--package", package]);
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     process::run(&mut cargo)?;
-    Ok(root.join("target").join(target).join("release"))
+    Ok(root.join("target").join(target).join("release").join(package))
+}
+
+/// Build the executable with a link to it for each step; the folder that they are in.
+fn build(root: &Path) -> Result<PathBuf> {
+    let built = executable(root, EXECUTABLE)?;
+    let folder = root.join("target/image");
+    fs::create_dir_all(&folder)?;
+    fs::copy(built, folder.join(EXECUTABLE))?;
+    for name in names(&folder)? {
+        let link = folder.join(name);
+        if link.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink(EXECUTABLE, link)?;
+        }
+    }
+    Ok(folder)
+}
+
+/// The names of the steps, as the executable in this folder says them.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let output = Command::new(folder.join(EXECUTABLE)).output()?;
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }
 
 /// A file that the build stage gets from its system: here, from this one.

@@ -54,9 +54,19 @@ fn reference() -> String {
         writeln!(text, "| {} | `{}` |", kind.code(), kind.word()).unwrap();
     }
     section::<validate_request::Args>(&mut text);
+    section::<lease_vm::Args>(&mut text);
+    section::<fetch_vm::Args>(&mut text);
     section::<render_vm::Args>(&mut text);
     section::<git_push::Args>(&mut text);
     section::<wait_synced::Args>(&mut text);
+    section::<stop_start_vm::Args>(&mut text);
+    section::<snapshot_vm::Args>(&mut text);
+    section::<restore_vm::Args>(&mut text);
+    section::<verify_vm::Args>(&mut text);
+    section::<resolve_image::Args>(&mut text);
+    section::<grow_disk::Args>(&mut text);
+    section::<patch_disk::Args>(&mut text);
+    section::<patch_guest::Args>(&mut text);
     section::<report_outcome::Args>(&mut text);
     text
 }

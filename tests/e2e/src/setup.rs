@@ -1,7 +1,7 @@
 //! The stage: a Git server, Argo CD's way to it, the Tasks and Pipelines, a namespace for machines.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,12 +9,18 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use testbed::files::Files;
 use testbed::git;
+use testbed::sshd::Sshd;
 
 use crate::{Kubectl, Options, until};
 
 /// The container disk that the cluster brings: 64 MiB that a firmware finds nothing to boot on.
 pub(crate) const BLANK: &str = "registry.local/blank-disk:1";
-const ARGOCD: &str = "argocd";
+/// Argo CD's namespace.
+pub(crate) const ARGOCD: &str = "argocd";
+/// What the golden image of the first generation begins with.
+pub(crate) const FIRST: &str = "vm-lifecycle e2e";
+/// The same of the next one.
+pub(crate) const NEXT: &str = "vm-lifecycle nxt";
 
 /// Everything a scenario may ask.
 #[derive(Debug)]
@@ -28,12 +34,14 @@ pub(crate) struct World {
     pub(crate) kubectl: Kubectl,
     /// A disk image on a web server that the cluster reaches.
     pub(crate) disk_url: String,
-    /// `examples/provision-vm-run.yaml`, with the workspaces of this run.
-    pub(crate) sample: Value,
+    /// Its next generation.
+    pub(crate) next_disk_url: String,
     /// The params that every PipelineRun here has.
     pub(crate) params: Vec<(String, String)>,
     pub(crate) root: PathBuf,
     pub(crate) binaries: PathBuf,
+    /// The same repository over SSH.
+    pub(crate) sshd: Sshd,
     server: git::Server,
     // serves the cluster until it is dropped
     _files: Files,
@@ -60,16 +68,19 @@ impl World {
         let run = base36(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() - 1_577_836_800);
         let (machines, namespace) = (format!("e2e-{run}"), format!("e2e-{run}-flows"));
         let server = git::Server::tls(options.address).await?;
-        let files = Files::serve(options.address, [("disk.img".to_owned(), disk_image())].into()).await?;
+        let disks = [("disk.img", FIRST), ("next.img", NEXT)];
+        let disks = disks.map(|(name, mark)| (name.to_owned(), disk_image(mark)));
+        let files = Files::serve(options.address, disks.into()).await?;
         let world = Self {
             disk_url: files.url("disk.img"),
-            sample: sample(&options.root)?,
+            next_disk_url: files.url("next.img"),
             params: vec![
                 ("git-url".to_owned(), server.url()),
                 ("parent-application".to_owned(), format!("{ARGOCD}/{machines}")),
             ],
             root: options.root.clone(),
             binaries: options.binaries.clone(),
+            sshd: Sshd::start_on(options.address)?,
             server,
             _files: files,
             run,
@@ -87,10 +98,6 @@ impl World {
         let security = json!({"pod-security.kubernetes.io/enforce": self.pod_security()?});
         let (user, password) = self.server.credentials();
         let credentials = format!("{}\n", self.server.url_with_credentials());
-        let secret = |name: &str, namespace: &str, labels: Value, data: Value| {
-            json!({"apiVersion": "v1", "kind": "Secret",
-                "metadata": {"name": name, "namespace": namespace, "labels": labels}, "stringData": data})
-        };
         let namespace = |name: &str, labels: &Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
         let url = self.server.url();
         self.kubectl
@@ -99,34 +106,38 @@ impl World {
             // some hypervisors refuse guests this feature of the host's CPU model (`failed to set MSR 0x10a`)
             json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterInstancetype",
                 "metadata": {"name": self.machines}, "spec": {"cpu": {"guest": 1}, "memory": {"guest": "128Mi"}}}),
+            json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterInstancetype",
+                "metadata": {"name": format!("{}-large", self.machines)},
+                "spec": {"cpu": {"guest": 2}, "memory": {"guest": "160Mi"}}}),
             json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterPreference",
                 "metadata": {"name": self.machines},
                 "spec": {"cpu": {"preferredCPUFeatures": [{"name": "arch-capabilities", "policy": "disable"}]}}}),
-            secret(
-                "git-basic-auth",
-                &self.namespace,
-                json!({}),
-                json!({
-                    ".git-credentials": credentials,
-                    ".gitconfig": "[credential]\n\thelper = store\n",
-                }),
-            ),
-            json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": "git-ca", "namespace": self.namespace},
-                "data": {"ca-bundle.crt": self.server.ca_pem()}}),
-            json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": "vm-policy", "namespace": self.namespace},
-                "data": {"policy.yaml": self.policy()?}}),
             // Argo CD's own trust in this CA would need its ConfigMap mounted; our binaries do check the certificate
             secret(
                 &self.machines,
                 ARGOCD,
-                json!({"argocd.argoproj.io/secret-type": "repository"}),
-                json!({
+                &json!({"argocd.argoproj.io/secret-type": "repository"}),
+                &json!({
                     "type": "git", "url": url, "username": user, "password": password, "insecure": "true",
                 }),
             ),
         ])?;
+        let map = |name: &str, namespace: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data});
+        for namespace in [&self.namespace, &self.machines] {
+            self.kubectl.apply(&[
+                secret(
+                    "git-basic-auth",
+                    namespace,
+                    &json!({}),
+                    &json!({
+                        ".git-credentials": credentials,
+                        ".gitconfig": "[credential]\n\thelper = store\n",
+                    }),
+                ),
+                map("git-ca", namespace, json!({"ca-bundle.crt": self.server.ca_pem()})),
+                map("vm-policy", namespace, json!({"policy.yaml": self.policy()?})),
+            ])?;
+        }
         // an overlay as examples/overlay shows it: everything in a namespace of this run
         let overlay = self.evidence().join("install");
         fs::create_dir_all(&overlay)?;
@@ -138,6 +149,10 @@ impl World {
         let said =
             self.kubectl.run(&["apply", "-k", overlay.to_str().context("a path that is not UTF-8")?])?;
         println!("e2e: applied {} objects of tekton/ and pipelines/", said.lines().count());
+        let profiles =
+            json!({"good.commands": "touch /etc/patched\n", "bad.commands": "run-command false\n"});
+        self.kubectl.apply(&[map("vm-patch-profiles", &self.machines, profiles)])?;
+        self.install_patching()?;
         self.kubectl.apply(&[json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": self.machines, "namespace": ARGOCD, "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
@@ -145,9 +160,37 @@ impl World {
                 "project": "default",
                 "source": {"repoURL": url, "targetRevision": "main", "path": "applications", "directory": {"recurse": true}},
                 "destination": {"name": "in-cluster", "namespace": ARGOCD},
-                "syncPolicy": {"automated": {"prune": true, "selfHeal": true}},
+                "syncPolicy": {"automated": {"prune": true, "selfHeal": true, "allowEmpty": true}},
             },
         })])
+    }
+
+    /// `examples/patching`, for the namespaces of this run.
+    fn install_patching(&self) -> Result<()> {
+        let folder = self.root.join("examples/patching");
+        let built = self.kubectl.run(&["kustomize", folder.to_str().context("a path that is not UTF-8")?])?;
+        let mut documents: Vec<Value> = serde_saphyr::from_multiple(&built)?;
+        for document in &mut documents {
+            self.rename(&mut document["metadata"]);
+            let subjects = document.get_mut("subjects").and_then(Value::as_array_mut);
+            subjects.into_iter().flatten().for_each(|subject| self.rename(subject));
+        }
+        // one after the other, as `apply -k` sends them: of a list, kubectl checks the fields itself, by what it knows of Tekton
+        let text: Vec<String> = documents.iter().map(Value::to_string).collect();
+        self.kubectl.feed(&["apply", "-f", "-"], &text.join("\n---\n"))?;
+        println!("e2e: applied {} objects of examples/patching", documents.len());
+        Ok(())
+    }
+
+    /// The namespaces that samples name, as those of this run.
+    fn rename(&self, place: &mut Value) {
+        if let Some(namespace) = place.get_mut("namespace") {
+            let ours = if *namespace == "payments-prod" { &self.machines } else { &self.namespace };
+            *namespace = ours.as_str().into();
+        }
+        if let Some(name) = place["name"].as_str() {
+            place["name"] = name.replace("payments-prod", &self.machines).into();
+        }
     }
 
     /// CDI fills in a DataVolume's access mode from the `StorageProfile`. A class that it does not know has an empty one, and
@@ -190,12 +233,13 @@ impl World {
         let mut policy: Value = serde_saphyr::from_str(&text)?;
         let spec = &mut policy["spec"];
         spec["namespaces"] = json!([self.machines]);
+        spec["patchProfiles"] = json!(["good", "bad"]);
         // so that the scheduler, not the policy, refuses what is too large
         spec["limits"]["memory"] = "1Ti".into();
-        spec["instanceTypes"] = json!([self.machines]);
+        spec["instanceTypes"] = json!([self.machines, format!("{}-large", self.machines)]);
         spec["images"] = json!({
             "registries": ["registry.local", "quay.io"],
-            "urlPrefixes": [self.disk_url],
+            "urlPrefixes": [self.disk_url.trim_end_matches("disk.img")],
             "dataSources": {"namespaces": [self.machines], "default": self.machines},
         });
         Ok(policy.to_string())
@@ -206,24 +250,45 @@ impl World {
         self.server.git()
     }
 
+    /// The Git server's address without the repository.
+    pub(crate) fn git_server(&self) -> String {
+        format!("https://{}", self.server.host())
+    }
+
+    /// User and password of the Git server.
+    pub(crate) fn credentials(&self) -> (&str, &str) {
+        self.server.credentials()
+    }
+
+    /// The name of Argo CD's Secret for the repository over SSH.
+    pub(crate) fn ssh_repository(&self) -> String {
+        format!("{}-ssh", self.machines)
+    }
+
     /// The `VirtualMachine` of this name.
     pub(crate) fn machine(&self, name: &str) -> Result<Option<Value>> {
         self.kubectl.find(&["virtualmachine", name, "-n", &self.machines])
     }
 
-    /// A golden image: a disk imported by CDI and the `DataSource` that names it.
-    pub(crate) fn golden_image(&self) -> Result<String> {
+    /// The Argo CD Application of the machine of this name.
+    pub(crate) fn application(&self, name: &str) -> Result<Option<Value>> {
+        let application = format!("in-cluster.{}.{name}", self.machines);
+        self.kubectl.find(&["application", &application, "-n", ARGOCD])
+    }
+
+    /// A golden image: a disk imported by CDI and the `DataSource` `golden` that names it from now on.
+    pub(crate) fn golden_image(&self, image: &str, url: &str) -> Result<String> {
         let name = "golden";
         self.kubectl.apply(&[
             json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume",
-                "metadata": {"name": name, "namespace": self.machines},
-                "spec": {"source": {"http": {"url": self.disk_url}}, "storage": {"resources": {"requests": {"storage": "64Mi"}}}}}),
+                "metadata": {"name": image, "namespace": self.machines},
+                "spec": {"source": {"http": {"url": url}}, "storage": {"resources": {"requests": {"storage": "64Mi"}}}}}),
             json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataSource",
                 "metadata": {"name": name, "namespace": self.machines},
-                "spec": {"source": {"pvc": {"name": name, "namespace": self.machines}}}}),
+                "spec": {"source": {"pvc": {"name": image, "namespace": self.machines}}}}),
         ])?;
         until("the golden image", Duration::from_mins(3), || {
-            let volume = self.kubectl.get(&["datavolume", name, "-n", &self.machines])?;
+            let volume = self.kubectl.get(&["datavolume", image, "-n", &self.machines])?;
             let phase = &volume["status"]["phase"];
             Ok(if phase == "Succeeded" { Ok(()) } else { Err(phase.to_string()) })
         })?;
@@ -242,11 +307,12 @@ impl World {
             let text = self.kubectl.run(arguments).unwrap_or_else(|error| format!("{error:#}"));
             let written = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(file), &text));
             if let Err(error) = written {
-                println!("cannot keep {file}: {error}");
+                say!("cannot keep {file}: {error}");
             }
             text
         };
         keep("runs.yaml", &["get", "-o", "yaml", "pipelinerun,taskrun", "-n", &self.namespace]);
+        keep("runs-of-patches.yaml", &["get", "-o", "yaml", "pipelinerun,taskrun", "-n", &self.machines]);
         keep("applications.yaml", &["get", "-o", "yaml", "application", "-n", ARGOCD]);
         keep("machines.yaml", &["get", "-o", "yaml", "vm,vmi,datavolume,pvc,pod", "-n", &self.machines]);
         keep("events.txt", &["get", "events", "-A", "--sort-by=.lastTimestamp"]);
@@ -255,7 +321,7 @@ impl World {
             let file = format!("{}.log", pod.trim_start_matches("pod/"));
             keep(&file, &["logs", pod, "--all-containers", "--prefix", "-n", &self.namespace]);
         }
-        println!("evidence: {}", folder.display());
+        say!("evidence: {}", folder.display());
     }
 
     /// Take everything of this run out of the cluster again.
@@ -266,21 +332,31 @@ impl World {
             let ours = left.lines().filter(|name| name.contains(&self.machines)).count();
             Ok(if ours == 0 { Ok(()) } else { Err(format!("{ours} left")) })
         })?;
-        self.kubectl.run(&["delete", "secret", &self.machines, "-n", ARGOCD])?;
-        for kind in ["virtualmachineclusterinstancetype", "virtualmachineclusterpreference"] {
-            self.kubectl.run(&["delete", kind, &self.machines])?;
-        }
+        let secrets =
+            ["delete", "secret", &self.machines, &self.ssh_repository(), "-n", ARGOCD, "--ignore-not-found"];
+        self.kubectl.run(&secrets)?;
+        let large = format!("{}-large", self.machines);
+        self.kubectl.run(&["delete", "virtualmachineclusterinstancetype", &self.machines, &large])?;
+        self.kubectl.run(&["delete", "virtualmachineclusterpreference", &self.machines])?;
         self.kubectl
             .run(&["delete", "namespace", &self.machines, &self.namespace, "--timeout=180s"])
             .map(drop)
     }
 }
 
-/// Make the image known to the cluster's nodes.
+/// A Secret, as the cluster takes it.
+pub(crate) fn secret(name: &str, namespace: &str, labels: &Value, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels}, "stringData": data})
+}
+
+/// Make the images known to the cluster's nodes.
 fn load(options: &Options) -> Result<()> {
     let (program, arguments) = options.load_command.split_first().context("an empty load command")?;
-    println!("e2e: loading {} by {}", options.image.display(), options.load_command.join(" "));
-    run(Command::new(program).args(arguments).arg(&options.image))
+    options.images.iter().try_for_each(|image| {
+        println!("e2e: loading {} by {}", image.display(), options.load_command.join(" "));
+        run(Command::new(program).args(arguments).arg(image))
+    })
 }
 
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -289,17 +365,6 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {}", command.get_program().display(), said.trim());
     Ok(())
-}
-
-/// The PipelineRun that users copy, with the names of the workspaces' Secret and `ConfigMaps` as [`World::install`] makes them.
-fn sample(root: &Path) -> Result<Value> {
-    let text = fs::read_to_string(root.join("examples/provision-vm-run.yaml"))?;
-    let mut run: Value = serde_saphyr::from_str(&text).context("examples/provision-vm-run.yaml")?;
-    let workspaces = run["spec"]["workspaces"].as_array_mut().context("the sample binds no workspaces")?;
-    if !workspaces.iter().any(|w| w["name"] == "basic-auth-read") {
-        workspaces.push(json!({"name": "basic-auth-read", "secret": {"secretName": "git-basic-auth"}}));
-    }
-    Ok(run)
 }
 
 fn base36(mut number: u64) -> String {
@@ -312,8 +377,8 @@ fn base36(mut number: u64) -> String {
 }
 
 /// 32 MiB that a firmware finds nothing to boot on, with a mark at its beginning.
-fn disk_image() -> testbed::files::Bytes {
+fn disk_image(mark: &str) -> testbed::files::Bytes {
     let mut image = vec![0; 32 << 20];
-    image[..16].copy_from_slice(b"vm-lifecycle e2e");
+    image[..mark.len()].copy_from_slice(mark.as_bytes());
     image.into()
 }

@@ -5,15 +5,22 @@
 //! Succeeded, or Running again with `finishedAt` and `retryCount` until the retries are used up, then Failed) and `history`; no
 //! operation where a commit changes nothing; conditions `ComparisonError` and `SyncError`; health of the application alone, by
 //! Argo CD's rules for `VirtualMachine`, `DataVolume` and claims, moved without `reconciledAt`; `status.resources` without health;
-//! options `CreateNamespace=true`, `Prune=false`, `Delete=false`, `prune`, the finalizer `resources-finalizer.argocd.argoproj.io`.
+//! options `CreateNamespace=true`, `Prune=false`, `Prune=confirm`, `Delete=false`, `Delete=confirm`; `prune`, which waits for what it
+//! deleted and refuses to take away everything unless `allowEmpty`; the finalizer `resources-finalizer.argocd.argoproj.io`, with the
+//! condition `DeletionError`; self-heal of machines, volumes, claims and Applications as soon as they are changed, then after 2, 6, 18 s;
+//! the annotation `skip-reconcile`, which stops everything, deletion included.
 //!
 //! It does not play: clusters other than its own, projects, several sources, Helm, Kustomize beyond `resources` of files, hooks
-//! and waves, `ignoreDifferences`, self-heal without a refresh, sync windows, operations that people start, polling unless asked
-//! for. It applies server-side with force, where Argo CD merges three ways by default.
+//! and waves, `ignoreDifferences`, self-heal of other kinds without a refresh, sync windows, operations that people start, polling
+//! unless asked for. It applies server-side with force, where Argo CD merges three ways by default; what it deletes when an
+//! Application goes is what `status.resources` names.
 //!
 //! What goes wrong on demand: refreshes that are lost, a controller that is away, a comparison that is stale, a sync that fails.
 
+mod attempt;
 mod compare;
+mod deletion;
+mod heal;
 mod health;
 mod operation;
 mod source;
@@ -29,12 +36,13 @@ use anyhow::Result;
 use kube::Client;
 use serde_json::{Value, json};
 
-use self::source::Repository;
+use self::{operation::Due, source::Repository};
 use crate::standin::{
     Controller, Kind, Objects, Running, Scope, applications, claims, items, key, machines, now, text, volumes,
 };
 
 const REFRESH: &str = "argocd.argoproj.io/refresh";
+const SKIP: &str = "argocd.argoproj.io/skip-reconcile";
 
 /// How an [`ArgoCd`] behaves.
 #[derive(Debug, Clone)]
@@ -49,6 +57,8 @@ pub struct Options {
     pub pace: Duration,
     /// The wait before the first retry of a failed sync, doubled each time (really 10 s).
     pub retry: Duration,
+    /// The wait before self-heal undoes a change for the second time, three times as long each time.
+    pub heal: Duration,
 }
 
 impl Default for Options {
@@ -59,6 +69,7 @@ impl Default for Options {
             poll: None,
             pace: Duration::from_millis(50),
             retry: Duration::from_millis(500),
+            heal: Duration::from_secs(2),
         }
     }
 }
@@ -97,6 +108,8 @@ impl ArgoCd {
             kinds: HashMap::new(),
             compared_at: HashMap::new(),
             retry_at: HashMap::new(),
+            heal_at: HashMap::new(),
+            prints: HashMap::new(),
         };
         let kinds = vec![applications(), machines(), volumes(), claims()];
         Self { running: Running::start(&objects, kinds, controller), knobs }
@@ -165,6 +178,10 @@ struct Syncer {
     compared_at: HashMap<String, Instant>,
     /// When the failed operation of an Application, by uid, is tried again.
     retry_at: HashMap<String, Instant>,
+    /// When self-heal no longer holds back, by uid.
+    heal_at: HashMap<String, Instant>,
+    /// What the live objects of an Application, by uid, looked like when it was last compared.
+    prints: HashMap<String, heal::Print>,
 }
 
 impl Controller for Syncer {
@@ -172,7 +189,9 @@ impl Controller for Syncer {
         let mut failed = None;
         let live = health::Live::read(&self.objects).await?;
         for application in self.objects.list(&applications()).await? {
-            if !self.scope.holds(&application) || self.knobs().paused {
+            let skip = application["metadata"]["annotations"][SKIP].as_str();
+            let skip = skip.is_some_and(|skip| matches!(skip, "1" | "t" | "T" | "true" | "TRUE" | "True"));
+            if !self.scope.holds(&application) || self.knobs().paused || skip {
                 continue;
             }
             // One Application that cannot be written must not hold up the others.
@@ -183,9 +202,8 @@ impl Controller for Syncer {
         if let Some(error) = failed {
             return Err(error);
         }
-        let now = Instant::now();
-        let retry = self.retry_at.values().min().map(|at| at.saturating_duration_since(now));
-        Ok([retry, self.options.poll].into_iter().flatten().min())
+        let again = heal::soonest(self.retry_at.values().chain(self.heal_at.values()));
+        Ok([again, self.options.poll].into_iter().flatten().min())
     }
 }
 
@@ -196,7 +214,9 @@ impl Syncer {
 
     async fn one(&mut self, application: &Value, live: &health::Live) -> Result<()> {
         let id = text(application, "/metadata/uid").to_owned();
-        if application["metadata"].get("deletionTimestamp").is_some() {
+        let in_flight = application.get("operation").is_some();
+        if application["metadata"].get("deletionTimestamp").is_some() && !in_flight {
+            self.retry_at.remove(&id);
             return self.finalize(application).await;
         }
         let asked = application["metadata"]["annotations"].get(REFRESH).is_some();
@@ -204,18 +224,26 @@ impl Syncer {
             return self.objects.set(&applications().of(application), application, &[unasked()]).await;
         }
         // An operation that no retry waits for was broken off, by an API server that went away.
-        let in_flight = application.get("operation").is_some();
         if in_flight && self.retry_at.get(&id).is_none_or(|at| *at <= Instant::now()) {
             self.retry_at.remove(&id);
-            return self.operate(application, live, application["status"].clone()).await;
+            let operation = application["operation"].clone();
+            return self.operate(application, live, application["status"].clone(), operation).await;
         }
         let poll = self
             .options
             .poll
             .is_some_and(|poll| self.compared_at.get(&id).is_none_or(|at| at.elapsed() >= poll));
         let changed = application["status"]["sync"]["comparedTo"] != compared_to(application);
-        if asked || poll || changed {
-            return self.refresh(application, live).await;
+        let held_back = self.heal_at.get(&id).is_some_and(|at| *at > Instant::now());
+        let heal = self.heal_at.contains_key(&id) && !held_back;
+        if asked || poll || changed || heal {
+            self.heal_at.remove(&id);
+            return self.refresh(application, live, true).await;
+        }
+        if application.get("status").is_some()
+            && self.prints.get(&id) != Some(&heal::print(application, live))
+        {
+            return self.refresh(application, live, false).await;
         }
         self.update_health(application, live).await
     }
@@ -228,19 +256,40 @@ impl Syncer {
         lose
     }
 
-    /// Compare, say so, and sync where that is due.
-    async fn refresh(&mut self, application: &Value, live: &health::Live) -> Result<()> {
+    /// Compare, with what the branch holds or, not `fully`, with the commit that is known; say so, and sync where that is due.
+    async fn refresh(&mut self, application: &Value, live: &health::Live, fully: bool) -> Result<()> {
         let id = text(application, "/metadata/uid").to_owned();
         let path = applications().of(application);
         self.compared_at.insert(id.clone(), Instant::now());
-        let mut status = self.compare(application, live).await?;
-        let due = operation::due(application, &mut status) && !self.retry_at.contains_key(&id);
-        if due {
+        let mut status = self.compare(application, live, fully).await?;
+        self.prints.insert(id.clone(), heal::print(&json!({ "status": status }), live));
+        let due = match operation::due(application, &mut status) {
+            Due::No => None,
+            _ if self.retry_at.contains_key(&id) => None,
+            Due::Heal => match heal::hold_back(&application["status"]["operationState"], &self.options) {
+                Some(wait) => {
+                    self.heal_at.insert(id, Instant::now() + wait);
+                    None
+                }
+                None => Some(Due::Heal),
+            },
+            Due::Sync => Some(Due::Sync),
+        };
+        let mut started = None;
+        if let Some(due) = &due {
             // As the real controller: the operation first, and with it goes what the last one said.
             let revision = text(&status, "/sync/revision").to_owned();
-            let operation = operation::automated(application, &revision);
-            let parts = [("/operation", operation), ("/status/operationState", Value::Null)];
+            let mut operation = operation::automated(application, &revision);
+            if *due == Due::Heal {
+                let before =
+                    application.pointer("/status/operationState/operation/sync/autoHealAttemptsCount");
+                let attempts = before.and_then(Value::as_u64).unwrap_or(0) + 1;
+                operation["sync"]["autoHealAttemptsCount"] = json!(attempts);
+                operation["sync"]["resources"] = heal::changed(&status);
+            }
+            let parts = [("/operation", operation.clone()), ("/status/operationState", Value::Null)];
             self.objects.set(&path, application, &parts).await?;
+            started = Some(operation);
             if let Some(status) = status.as_object_mut() {
                 status.remove("operationState");
             }
@@ -251,7 +300,10 @@ impl Syncer {
             parts.push(unasked());
         }
         self.objects.set(&path, application, &parts).await?;
-        if due { self.operate(application, live, status).await } else { Ok(()) }
+        match started {
+            Some(operation) => self.operate(application, live, status, operation).await,
+            None => Ok(()),
+        }
     }
 
     /// Health moves without a comparison, and without `reconciledAt`.
@@ -262,34 +314,6 @@ impl Syncer {
         }
         let value = json!({ "status": health, "lastTransitionTime": now() });
         self.objects.set(&applications().of(application), application, &[("/status/health", value)]).await
-    }
-
-    /// Delete what the Application brought, then let it go.
-    async fn finalize(&mut self, application: &Value) -> Result<()> {
-        let finalizers = items(application, "/metadata/finalizers");
-        if finalizers.is_empty() {
-            return Ok(());
-        }
-        let mut left = false;
-        if finalizers.iter().any(|name| text(name, "").starts_with("resources-finalizer.argocd.argoproj.io"))
-        {
-            for resource in items(application, "/status/resources") {
-                let path = self.path_of(resource).await?;
-                let Some(object) = self.objects.get(&path).await? else { continue };
-                if compare::option(&object, "Delete=false") || !compare::ours(&object, application) {
-                    continue;
-                }
-                left = true;
-                if object["metadata"].get("deletionTimestamp").is_none() {
-                    self.objects.delete(&path).await?;
-                }
-            }
-        }
-        if left {
-            return Ok(());
-        }
-        let path = applications().of(application);
-        self.objects.set(&path, application, &[("/metadata/finalizers", Value::Null)]).await
     }
 }
 

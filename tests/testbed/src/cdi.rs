@@ -1,12 +1,19 @@
-//! A stand-in for CDI 1.65: `DataVolumes` become claims and are filled.
+//! A stand-in for CDI 1.65 and the storage below it: `DataVolumes` become claims and are filled, snapshots and claims are made.
 //!
 //! It plays: the claim of the same name, owned by the `DataVolume`, with CDI's size (6 % for the filesystem) and labels; the phases
 //! `ImportScheduled`, `ImportInProgress`, Succeeded of an import and `SnapshotForSmartCloneInProgress`,
 //! `CloneFromSnapshotSourceInProgress`, Succeeded of a clone, with progress and conditions in the order seen on a real cluster; an
-//! import that fails again and again; a storage class that CDI does not know, which refuses a volume without access modes.
+//! import that fails again and again; a storage class that CDI does not know, which refuses a volume without access modes;
+//! claims that are there already and are adopted, or were put there by a restore (`populatedFor`, `prePopulated`); a claim that
+//! was deleted and is filled afresh; `DataSources`, resolved when the claim is made. Of the storage: claims without a
+//! `DataVolume`, claims from a `VolumeSnapshot`, `VolumeSnapshots`, growth. What is in a disk is told by [`crate::disks`].
 //!
-//! It does not play: bytes (nothing is fetched), admission (a changed `spec` is taken, a `DataSource` that is not there only leaves
-//! the volume without a phase), the `prime-…` claims, `WaitForFirstConsumer`, adoption, `DataImportCrons`, persistent volumes.
+//! It does not play: bytes (nothing is fetched), the `prime-…` claims, `WaitForFirstConsumer`, `DataImportCrons`, persistent volumes
+//! and `VolumeSnapshotContents`. What CDI's admission refuses is in [`crate::control_plane`].
+
+mod claim;
+mod source;
+mod storage;
 
 use std::{
     collections::HashMap,
@@ -18,12 +25,26 @@ use anyhow::Result;
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::standin::{
-    Controller, Kind, Objects, Running, Scope, claims, items, key, now, owner, set_condition, text, volumes,
+pub(crate) use self::claim::{CLASS, bytes};
+use self::{
+    claim::{claim_of, storage_class},
+    source::Source,
+    storage::Storage,
+};
+use crate::{
+    disks::marked,
+    standin::{
+        Controller, Objects, Running, Scope, claims, data_sources, items, key, now, owner, set_condition,
+        text, volume_snapshots, volumes,
+    },
 };
 
-/// What is in a file system besides the disk image, in per cent: CDI's default.
-const OVERHEAD: u64 = 6;
+/// The volume may take over a claim of its name that is there already.
+const ADOPT: &str = "cdi.kubevirt.io/allowClaimAdoption";
+/// The volume fills no claim: somebody else does.
+const PRE_POPULATED: &str = "cdi.kubevirt.io/storage.prePopulated";
+/// The claim was filled for the volume of this name.
+const POPULATED_FOR: &str = "cdi.kubevirt.io/storage.populatedFor";
 
 /// How a [`Cdi`] behaves.
 #[derive(Debug, Clone)]
@@ -45,13 +66,17 @@ impl Default for Options {
 #[derive(Debug, Default)]
 struct Knobs {
     held: bool,
+    claims_held: bool,
     failing: HashMap<(String, String), String>,
+    snapshots_held: bool,
+    snapshots_failing: Option<String>,
 }
 
 /// A running stand-in for CDI; it stops when dropped.
 #[derive(Debug)]
 pub struct Cdi {
     running: Running,
+    storage: Running,
     knobs: Arc<Mutex<Knobs>>,
 }
 
@@ -60,8 +85,9 @@ impl Cdi {
     pub fn start(client: Client, options: Options) -> Self {
         let knobs = Arc::default();
         let objects = Objects::new(client);
-        let kinds = vec![volumes(), claims()];
+        let kinds = vec![volumes(), claims(), data_sources(), volume_snapshots()];
         let scope = Scope(options.namespaces.clone());
+        let storage = Storage::new(objects.clone(), scope.clone(), options.pace, Arc::clone(&knobs));
         let filler = Filler {
             objects: objects.clone(),
             options,
@@ -69,7 +95,11 @@ impl Cdi {
             knobs: Arc::clone(&knobs),
             since: HashMap::new(),
         };
-        Self { running: Running::start(&objects, kinds, filler), knobs }
+        Self {
+            running: Running::start(&objects, kinds, filler),
+            storage: Running::start(&objects, vec![claims(), volume_snapshots()], storage),
+            knobs,
+        }
     }
 
     /// Leave every volume in the phase that it is in, until [`Cdi::go_on`].
@@ -77,10 +107,17 @@ impl Cdi {
         self.knobs().held = true;
     }
 
-    /// Go on with the volumes.
+    /// Bind no claim that is not a volume's own, as those of restores are, until [`Cdi::go_on`].
+    pub fn hold_claims(&self) {
+        self.knobs().claims_held = true;
+    }
+
+    /// Go on with volumes and claims.
     pub fn go_on(&self) {
-        self.knobs().held = false;
+        let mut knobs = self.knobs();
+        (knobs.held, knobs.claims_held) = (false, false);
         self.running.poke();
+        self.storage.poke();
     }
 
     /// Let the import of a volume fail with these words, again and again, until [`Cdi::heal`].
@@ -93,6 +130,25 @@ impl Cdi {
     pub fn heal(&self, namespace: &str, name: &str) {
         self.knobs().failing.remove(&(namespace.to_owned(), name.to_owned()));
         self.running.poke();
+    }
+
+    /// Leave every `VolumeSnapshot` unfinished, until [`Cdi::finish_snapshots`]. What is in the disk is kept from when it was asked for.
+    pub fn hold_snapshots(&self) {
+        self.knobs().snapshots_held = true;
+    }
+
+    /// Let every `VolumeSnapshot` that is not ready yet fail in these words, until [`Cdi::finish_snapshots`].
+    pub fn fail_snapshots(&self, words: &str) {
+        self.knobs().snapshots_failing = Some(words.to_owned());
+        self.storage.poke();
+    }
+
+    /// Take back [`Cdi::hold_snapshots`] and [`Cdi::fail_snapshots`].
+    pub fn finish_snapshots(&self) {
+        let mut knobs = self.knobs();
+        knobs.snapshots_held = false;
+        knobs.snapshots_failing = None;
+        self.storage.poke();
     }
 
     fn knobs(&self) -> MutexGuard<'_, Knobs> {
@@ -112,6 +168,11 @@ struct Filler {
 impl Controller for Filler {
     async fn look(&mut self) -> Result<Option<Duration>> {
         let mut busy = false;
+        for source in self.objects.list(&data_sources()).await? {
+            if self.scope.holds(&source) {
+                self.say_source(&source).await?;
+            }
+        }
         for volume in self.objects.list(&volumes()).await? {
             if self.scope.holds(&volume) && volume["metadata"].get("deletionTimestamp").is_none() {
                 busy |= self.bring_on(&volume).await?;
@@ -125,9 +186,6 @@ impl Filler {
     /// True if there is more to do for this volume.
     async fn bring_on(&mut self, volume: &Value) -> Result<bool> {
         let phase = text(volume, "/status/phase");
-        if phase == "Succeeded" {
-            return Ok(false);
-        }
         let id = text(volume, "/metadata/uid").to_owned();
         let since = self.since.entry(id).or_insert_with(|| (phase.to_owned(), Instant::now()));
         if since.0 != phase {
@@ -145,15 +203,53 @@ impl Filler {
             return self.refuse_claim(volume).await;
         }
         let claim = claims().of(volume);
-        let Some(claim_seen) = self.objects.get(&claim).await? else {
-            if self.source_is_there(volume).await? {
-                self.objects.create(&claims(), &claim_of(volume)).await?;
-                let pending =
-                    [("Bound", "False", "Pending", pending(volume)), ("Ready", "False", "", String::new())];
-                self.write(volume, "", "N/A", &pending).await?;
+        let there = self.objects.get(&claim).await?;
+        let pre_populated = volume["metadata"]["annotations"].get(PRE_POPULATED).is_some();
+        let Some(claim_seen) = there else {
+            if pre_populated {
+                let conditions =
+                    [("Bound", "False", "NotFound", "No PVC found".to_owned()), not_ready(), idle()];
+                self.write(volume, "Pending", "N/A", &conditions).await?;
+            } else {
+                self.make_claim(volume, phase).await?;
             }
             return Ok(true);
         };
+        if claim_seen["metadata"].get("deletionTimestamp").is_some() {
+            return Ok(true);
+        }
+        let ours = items(&claim_seen, "/metadata/ownerReferences")
+            .iter()
+            .any(|owner| owner["uid"] == volume["metadata"]["uid"]);
+        let name = text(volume, "/metadata/name");
+        if !ours {
+            let may = volume["metadata"]["annotations"][ADOPT] == "true"
+                || claim_seen["metadata"]["annotations"][POPULATED_FOR] == name;
+            if may && items(&claim_seen, "/metadata/ownerReferences").is_empty() {
+                let owner = owner("cdi.kubevirt.io/v1beta1", "DataVolume", volume);
+                self.objects.set(&claim, &claim_seen, &[("/metadata/ownerReferences", owner)]).await?;
+            }
+            return Ok(may);
+        }
+        let bound = claim_seen["status"]["phase"] == "Bound";
+        // Somebody else filled it: it is as good as what there is.
+        if claim_seen["metadata"]["annotations"]["cdi.kubevirt.io/createdForDataVolume"]
+            != volume["metadata"]["uid"]
+        {
+            let (state, reason, message) = if bound {
+                ("True", "Bound", format!("PVC {name} Bound"))
+            } else {
+                ("False", "Pending", pending(volume))
+            };
+            let conditions =
+                [("Bound", state, reason, message), ("Ready", "True", "", String::new()), idle()];
+            let progress = if pre_populated { "100.0%" } else { "N/A" };
+            self.write(volume, "Succeeded", progress, &conditions).await?;
+            return Ok(!bound);
+        }
+        if phase == "Succeeded" && bound {
+            return Ok(false);
+        }
         if held || !elapsed {
             return Ok(true);
         }
@@ -163,21 +259,20 @@ impl Filler {
             ("ImportScheduled", "ImportInProgress")
         };
         let bound = ("Bound", "False", "Pending", pending(volume));
+        // A claim that was deleted under a volume that had Succeeded: that phase stays until the next import runs.
         if phase.is_empty() {
-            let conditions =
-                [bound, ("Ready", "False", "", String::new()), ("Running", "False", "", String::new())];
-            self.write(volume, scheduled, "N/A", &conditions).await?;
-        } else if phase == scheduled {
+            self.write(volume, scheduled, "N/A", &[bound, not_ready(), idle()]).await?;
+        } else if phase == scheduled || phase == "Succeeded" {
             let ready = ("Ready", "False", "TransferRunning", String::new());
             let conditions = [bound, ready, ("Running", "True", "Pod is running", String::new())];
             self.write(volume, in_progress, "N/A", &conditions).await?;
         } else if let Some(words) = failure {
-            let conditions =
-                [bound, ("Ready", "False", "", String::new()), ("Running", "False", "Error", words)];
+            let conditions = [bound, not_ready(), ("Running", "False", "Error", words)];
             self.write(volume, phase, "N/A", &conditions).await?;
         } else {
-            self.bind(&claim, &claim_seen).await?;
-            let name = text(volume, "/metadata/name");
+            if !self.fill(volume, &claim, &claim_seen).await? {
+                return Ok(true);
+            }
             let conditions = [
                 ("Bound", "True", "Bound", format!("PVC {name} Bound")),
                 ("Ready", "True", "", String::new()),
@@ -194,7 +289,7 @@ impl Filler {
         let conditions = [
             ("Bound", "False", "ErrClaimNotValid", words.clone()),
             ("Ready", "False", "ErrClaimNotValid", words),
-            ("Running", "False", "", String::new()),
+            idle(),
         ];
         let mut status =
             json!({ "conditions": volume["status"].get("conditions").cloned().unwrap_or(json!([])) });
@@ -203,26 +298,33 @@ impl Filler {
         Ok(false)
     }
 
-    /// A `sourceRef` is resolved when the claim is made; CDI's admission refuses a volume whose `DataSource` is not there.
-    async fn source_is_there(&self, volume: &Value) -> Result<bool> {
-        let Some(reference) = volume.pointer("/spec/sourceRef") else { return Ok(true) };
-        let own = text(volume, "/metadata/namespace");
-        let namespace = reference["namespace"].as_str().unwrap_or(own);
-        let sources = Kind::new("cdi.kubevirt.io/v1beta1", "datasources");
-        let source = self.objects.get(&sources.path(namespace, text(reference, "/name"))).await?;
-        Ok(source.is_some_and(|source| {
-            source["spec"]["source"].as_object().is_some_and(|object| !object.is_empty())
-        }))
+    /// Make the claim of a volume, if what it is to be filled from is there.
+    async fn make_claim(&self, volume: &Value, phase: &str) -> Result<()> {
+        match self.source(volume).await? {
+            Source::Unknown => Ok(()),
+            Source::NotNow { reason, message } => {
+                let conditions = [
+                    ("Bound", "False", reason, message.clone()),
+                    ("Ready", "False", reason, message),
+                    idle(),
+                ];
+                self.write(volume, phase, "", &conditions).await
+            }
+            Source::Found { size, .. } => {
+                self.objects.create(&claims(), &claim_of(volume, size.as_deref())).await?;
+                let ready = ("Ready", if phase == "Succeeded" { "True" } else { "False" }, "", String::new());
+                let conditions = [("Bound", "False", "Pending", pending(volume)), ready, idle()];
+                self.write(volume, phase, "N/A", &conditions).await
+            }
+        }
     }
 
-    async fn bind(&self, path: &str, claim: &Value) -> Result<()> {
-        let name = json!({ "spec": { "volumeName": format!("pvc-{}", text(claim, "/metadata/uid")) } });
-        self.objects.merge(path, &name).await?;
-        let status = json!({ "status": {
-            "phase": "Bound", "accessModes": claim["spec"]["accessModes"],
-            "capacity": { "storage": claim["spec"]["resources"]["requests"]["storage"] },
-        } });
-        self.objects.merge(&format!("{path}/status"), &status).await
+    /// Fill the claim and bind it; false where the source has gone meanwhile.
+    async fn fill(&self, volume: &Value, path: &str, claim: &Value) -> Result<bool> {
+        let Source::Found { content, .. } = self.source(volume).await? else { return Ok(false) };
+        self.objects.merge(path, &marked(&content)).await?;
+        storage::bind(&self.objects, path, claim).await?;
+        Ok(true)
     }
 
     async fn write(
@@ -235,8 +337,10 @@ impl Filler {
         let mut status = json!({
             "claimName": volume["metadata"]["name"],
             "conditions": volume["status"].get("conditions").cloned().unwrap_or(json!([])),
-            "progress": progress,
         });
+        if !progress.is_empty() {
+            status["progress"] = json!(progress);
+        }
         if !phase.is_empty() {
             status["phase"] = json!(phase);
         }
@@ -250,6 +354,16 @@ impl Filler {
         }
         self.objects.set(&format!("{}/status", volumes().of(volume)), volume, &[("/status", status)]).await
     }
+}
+
+type Condition = (&'static str, &'static str, &'static str, String);
+
+const fn not_ready() -> Condition {
+    ("Ready", "False", "", String::new())
+}
+
+const fn idle() -> Condition {
+    ("Running", "False", "", String::new())
 }
 
 fn fill_conditions(status: &mut Value, conditions: &[(&str, &str, &str, String)]) {
@@ -275,68 +389,4 @@ fn clone_source(volume: &Value) -> bool {
     ["/spec/sourceRef", "/spec/source/pvc", "/spec/source/snapshot"]
         .iter()
         .any(|at| volume.pointer(at).is_some())
-}
-
-fn storage_class(volume: &Value) -> &str {
-    let named = ["/spec/storage/storageClassName", "/spec/pvc/storageClassName"];
-    named.iter().map(|at| text(volume, at)).find(|name| !name.is_empty()).unwrap_or("standard")
-}
-
-fn claim_of(volume: &Value) -> Value {
-    let asked = if volume.pointer("/spec/pvc").is_some() { "/spec/pvc" } else { "/spec/storage" };
-    let at = |field: &str| volume.pointer(&format!("{asked}/{field}")).cloned();
-    let mode = at("volumeMode").unwrap_or(json!("Filesystem"));
-    // A clone may leave its size to the source, whose size nobody knows here.
-    let size = at("resources/requests/storage").unwrap_or(json!("1Gi"));
-    let size = match (asked, mode == "Filesystem", size.as_str().and_then(bytes)) {
-        ("/spec/storage", true, Some(bytes)) => json!((bytes * (100 + OVERHEAD)).div_ceil(100).to_string()),
-        _ => size,
-    };
-    json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {
-            "name": volume["metadata"]["name"], "namespace": volume["metadata"]["namespace"],
-            "annotations": volume["metadata"].get("annotations").cloned().unwrap_or(json!({})),
-            "labels": { "app": "containerized-data-importer", "app.kubernetes.io/managed-by": "cdi-controller" },
-            "ownerReferences": owner("cdi.kubevirt.io/v1beta1", "DataVolume", volume),
-        },
-        "spec": {
-            "accessModes": at("accessModes").unwrap_or(json!(["ReadWriteOnce"])), "volumeMode": mode,
-            "storageClassName": storage_class(volume), "resources": { "requests": { "storage": size } },
-        },
-    })
-}
-
-/// Bytes of a whole quantity; none where it is written otherwise.
-fn bytes(quantity: &str) -> Option<u64> {
-    let end = quantity.find(|c: char| !c.is_ascii_digit()).unwrap_or(quantity.len());
-    let (number, unit) = quantity.split_at(end);
-    let factor = match unit {
-        "" => 1,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_claim_is_as_large_as_cdi_makes_it() {
-        let volume = json!({
-            "metadata": { "name": "d", "namespace": "n", "uid": "u" },
-            "spec": { "source": { "blank": {} }, "storage": { "resources": { "requests": { "storage": "64Mi" } } } },
-        });
-        // measured.md: 64Mi is made as 71135396
-        assert_eq!(claim_of(&volume)["spec"]["resources"]["requests"]["storage"], "71135396");
-    }
 }

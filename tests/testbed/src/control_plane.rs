@@ -3,9 +3,11 @@
 //! The programs are looked for in `KUBEBUILDER_ASSETS`, in `~/.cache/vm-lifecycle-tasks/control-plane`, are built with `go` from
 //! `tests/control-plane`, or are downloaded by setup-envtest, in this order. There are no nodes and no scheduler: what would run
 //! in pods is played by the stand-ins beside this module. Of the controllers only garbage collection, namespaces,
-//! service accounts and the protection of claims in use run.
+//! service accounts and the protection of claims in use run. The API server asks a server of this process, on a thread of its own, for
+//! what KubeVirt and CDI refuse, and passes it the requests to start, stop and restart machines; there is one class of storage.
 
 mod binaries;
+mod commands;
 mod crds;
 mod guard;
 mod kubeconfig;
@@ -16,7 +18,6 @@ use std::{
     io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Command,
     sync::{Mutex, MutexGuard, Once, PoisonError},
     time::{Duration, Instant},
 };
@@ -35,13 +36,37 @@ use self::{
     kubeconfig::Credential,
     pki::Authority,
 };
+use crate::{
+    cdi::CLASS,
+    virt_api::{self, VirtApi},
+};
 
-/// The controllers of kube-controller-manager that run: those that tests of this project can tell from their absence.
-const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
-                           root-ca-certificate-publisher-controller,persistentvolumeclaim-protection-controller";
 /// How long the API server may take to become ready on a busy machine.
 const READY: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(50);
+const DRIVER: &str = "testbed.csi.local";
+
+/// The releases of KubeVirt that differ in what a `VirtualMachineRestore` can be asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Release {
+    /// Neither `volumeRestorePolicy` nor `volumeOwnershipPolicy`.
+    V1_5,
+    /// `volumeRestorePolicy`, but not `volumeOwnershipPolicy`.
+    V1_6,
+    /// Both; whose behaviour the stand-ins play.
+    #[default]
+    V1_8,
+}
+
+impl Release {
+    const fn absent(self) -> &'static [&'static str] {
+        match self {
+            Self::V1_5 => &["volumeRestorePolicy", "volumeOwnershipPolicy"],
+            Self::V1_6 => &["volumeOwnershipPolicy"],
+            Self::V1_8 => &[],
+        }
+    }
+}
 
 /// A running control plane with the project's CRDs; everything is killed when it is dropped or this process ends.
 #[derive(Debug)]
@@ -56,6 +81,7 @@ pub struct ControlPlane {
 /// In the order in which they have to end: etcd last, its guard removes the folder.
 #[derive(Debug)]
 struct Programs {
+    virt_api: Option<VirtApi>,
     controller_manager: Option<Guard>,
     api_server: Option<Guard>,
     _etcd: Guard,
@@ -90,11 +116,16 @@ impl ControlPlane {
 
     /// Start a control plane: about 5 s; the first time on a machine some minutes more, to build it (said on standard error).
     pub async fn start() -> Result<Self> {
+        Self::start_for(Release::default()).await
+    }
+
+    /// As [`ControlPlane::start`], with the API that a release of KubeVirt has.
+    pub async fn start_for(release: Release) -> Result<Self> {
         let binaries = task::spawn_blocking(|| Search::from_env()?.find()).await??;
         // Between choosing a port and listening on it somebody else may take it.
         let mut last = None;
         for _ in 0..3 {
-            match Self::start_with(binaries.clone()).await {
+            match Self::start_with(binaries.clone(), release).await {
                 Ok(started) => return Ok(started),
                 Err(error) if format!("{error:#}").contains("address already in use") => last = Some(error),
                 Err(error) => return Err(error),
@@ -103,7 +134,7 @@ impl ControlPlane {
         Err(last.context("no attempt was made")?)
     }
 
-    async fn start_with(binaries: Binaries) -> Result<Self> {
+    async fn start_with(binaries: Binaries, release: Release) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?;
         fs::create_dir(folder.path().join("logs"))?;
         let authority = Authority::new()?;
@@ -117,15 +148,16 @@ impl ControlPlane {
             fs::write(folder.path().join(name), bytes)?;
         }
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let etcd =
-            Guard::start(&etcd(&binaries, folder.path())?, &log(folder.path(), "etcd"), Some(folder.path()))?;
+        let etcd = commands::etcd(&binaries, folder.path())?;
+        let etcd = Guard::start(&etcd, &log(folder.path(), "etcd"), Some(folder.path()))?;
         let folder = folder.keep();
-        let programs = Mutex::new(Programs { controller_manager: None, api_server: None, _etcd: etcd });
+        let programs =
+            Mutex::new(Programs { virt_api: None, controller_manager: None, api_server: None, _etcd: etcd });
         let started = Self { folder, authority: Secret(authority), binaries, port, programs };
         started.write_kubeconfig("admin", &started.certificate("admin", &["system:masters"])?)?;
         let manager = started.certificate("system:kube-controller-manager", &[])?;
         started.write_kubeconfig("controller-manager", &manager)?;
-        match started.bring_up().await {
+        match started.bring_up(release).await {
             Ok(()) => Ok(started),
             Err(error) => {
                 started.keep_logs();
@@ -134,11 +166,16 @@ impl ControlPlane {
         }
     }
 
-    async fn bring_up(&self) -> Result<()> {
+    async fn bring_up(&self, release: Release) -> Result<()> {
         self.start_api_server().await?;
-        crds::install(&self.client().await?).await?;
+        let client = self.client().await?;
+        crds::install(&client, release.absent()).await?;
+        storage(&client).await?;
+        let virt_api = VirtApi::start(&self.folder, &self.kubeconfig()).await?;
+        virt_api.register(&client, &self.authority.0.pem()?).await?;
+        self.programs().virt_api = Some(virt_api);
         // After the CRDs: the garbage collector looks for new kinds only every 30 s.
-        if let Some(command) = self.controller_manager() {
+        if let Some(command) = commands::controller_manager(&self.binaries, &self.folder) {
             let guard = Guard::start(&command, &log(&self.folder, "kube-controller-manager"), None)?;
             self.programs().controller_manager = Some(guard);
         }
@@ -196,6 +233,12 @@ impl ControlPlane {
         apply(&self.client().await?, &format!("/api/v1/namespaces/{name}"), &namespace).await
     }
 
+    /// Have machines with the label `kubevirt.io/vm-delete-protection: "true"` protected from being deleted, as OpenShift
+    /// Virtualization has it, in all namespaces.
+    pub async fn protect_machines(&self) -> Result<()> {
+        virt_api::protect(&self.client().await?).await
+    }
+
     /// Fails where the programs came without kube-controller-manager, as setup-envtest's do: nothing collects garbage then, and
     /// namespaces stay Terminating.
     pub fn require_controller_manager(&self) -> Result<()> {
@@ -216,7 +259,11 @@ impl ControlPlane {
     /// Start the API server, on the port that it had, and wait until it is ready. Where it runs already it is killed first.
     pub async fn start_api_server(&self) -> Result<()> {
         self.stop_api_server();
-        let guard = Guard::start(&self.api_server()?, &log(&self.folder, "kube-apiserver"), None)?;
+        let guard = Guard::start(
+            &commands::api_server(&self.binaries, &self.folder, self.port)?,
+            &log(&self.folder, "kube-apiserver"),
+            None,
+        )?;
         self.programs().api_server = Some(guard);
         let client = self.client().await?;
         let start = Instant::now();
@@ -272,44 +319,6 @@ impl ControlPlane {
         kubeconfig::write(&path, &self.url(), &self.authority.0.pem()?, credential)?;
         Ok(path)
     }
-
-    fn api_server(&self) -> Result<Command> {
-        let mut command = self.binaries.command("kube-apiserver").context("no `kube-apiserver`")?;
-        let file = |flag: &str, name: &str| format!("--{flag}={}", self.folder.join(name).display());
-        command.args([
-            format!("--etcd-servers=unix://{}", self.folder.join("etcd.sock").display()),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", self.port),
-            file("cert-dir", "certificates"),
-            file("tls-cert-file", "server.crt"),
-            file("tls-private-key-file", "server.key"),
-            file("client-ca-file", "ca.crt"),
-            file("service-account-key-file", "tokens.key"),
-            file("service-account-signing-key-file", "tokens.key"),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-            "--authorization-mode=RBAC".to_owned(),
-            "--endpoint-reconciler-type=none".to_owned(),
-            "--allow-privileged=true".to_owned(),
-        ]);
-        Ok(command)
-    }
-
-    fn controller_manager(&self) -> Option<Command> {
-        let mut command = self.binaries.command("kube-controller-manager")?;
-        let file = |flag: &str, name: &str| format!("--{flag}={}", self.folder.join(name).display());
-        command.args([
-            file("kubeconfig", "controller-manager.kubeconfig"),
-            file("service-account-private-key-file", "tokens.key"),
-            file("root-ca-file", "ca.crt"),
-            format!("--controllers={CONTROLLERS}"),
-            "--use-service-account-credentials=true".to_owned(),
-            "--leader-elect=false".to_owned(),
-            "--secure-port=0".to_owned(),
-        ]);
-        Some(command)
-    }
 }
 
 impl Drop for ControlPlane {
@@ -318,6 +327,24 @@ impl Drop for ControlPlane {
             self.keep_logs();
         }
     }
+}
+
+/// The class of claims that name none: they may grow, and snapshots can be taken of them.
+async fn storage(client: &Client) -> Result<()> {
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {
+            "name": CLASS, "annotations": { "storageclass.kubernetes.io/is-default-class": "true" },
+        },
+        "provisioner": DRIVER, "allowVolumeExpansion": true, "volumeBindingMode": "Immediate",
+    });
+    apply(client, &format!("/apis/storage.k8s.io/v1/storageclasses/{CLASS}"), &class).await?;
+    let snapshots = json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotClass", "metadata": { "name": CLASS },
+        "driver": DRIVER, "deletionPolicy": "Delete",
+    });
+    apply(client, &format!("/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses/{CLASS}"), &snapshots)
+        .await
 }
 
 /// A client of whoever `kubeconfig` is for.
@@ -337,21 +364,6 @@ async fn apply_bytes(client: &Client, path: &str, document: Vec<u8>) -> Result<V
         .header("content-type", "application/apply-patch+yaml")
         .body(document)?;
     client.request(request).await.with_context(|| format!("cannot apply `{path}`"))
-}
-
-fn etcd(binaries: &Binaries, folder: &Path) -> Result<Command> {
-    let mut command = binaries.command("etcd").context("no `etcd`")?;
-    command.args([
-        format!("--data-dir={}", folder.join("etcd").display()),
-        // A socket in our own folder: nobody else reaches it, and no port is taken.
-        format!("--listen-client-urls=unix://{}", folder.join("etcd.sock").display()),
-        // Nobody asks for it, but it has to look like an address.
-        "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
-        "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
-        "--unsafe-no-fsync".to_owned(),
-        "--log-level=warn".to_owned(),
-    ]);
-    Ok(command)
 }
 
 fn log(folder: &Path, program: &str) -> PathBuf {

@@ -6,11 +6,14 @@
 
 mod backend;
 mod fault;
+mod gate;
+pub mod history;
 mod repository;
 mod serve;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tunnel;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,7 +26,9 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 pub use fault::{Ending, Fault, On};
+use gate::Gate;
 pub use repository::{Entry, Repository};
+pub use tunnel::Tunnel;
 
 /// The folder of the repository in the server, and the last part of its address.
 const NAME: &str = "machines.git";
@@ -61,6 +66,7 @@ struct Shared {
     faults: Mutex<Vec<(On, Fault)>>,
     seen: Mutex<Vec<Seen>>,
     sent: AtomicU64,
+    gate: Gate,
 }
 
 impl Server {
@@ -97,6 +103,7 @@ impl Server {
             faults: Mutex::default(),
             seen: Mutex::default(),
             sent: AtomicU64::new(0),
+            gate: Gate::default(),
         });
         let ca = identity.as_ref().map(|i| i.ca_pem.clone());
         let (ready, bound) = oneshot::channel();
@@ -138,7 +145,13 @@ impl Server {
         self.address.to_string()
     }
 
-    /// User and password; without them every request is answered 401.
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// User and password; without the password every request is answered 401, and any user name does, as it does for a forge's
+    /// tokens.
     pub fn credentials(&self) -> (&str, &str) {
         (USER, &self.shared.password)
     }
@@ -166,6 +179,21 @@ impl Server {
     /// How many faults still wait for their request.
     pub fn faults_left(&self) -> usize {
         lock(&self.shared.faults).len()
+    }
+
+    /// From now on every request that carries the password waits until [`Server::let_in`] names its user.
+    pub fn hold(&self) {
+        self.shared.gate.close();
+    }
+
+    /// Who waits, by the user name of the request, and with what.
+    pub fn held(&self) -> Vec<(String, On)> {
+        self.shared.gate.waiting()
+    }
+
+    /// The request of this user goes on, and whoever comes later waits again.
+    pub fn let_in(&self, user: &str) {
+        self.shared.gate.let_in(user);
     }
 
     /// Every request so far, in the order of arrival.

@@ -1,20 +1,31 @@
 //! A stand-in for KubeVirt 1.8: a `VirtualMachine` gets its `VirtualMachineInstance`, which goes through its phases.
 //!
-//! It plays, in the order and with the words seen on a real cluster: run strategies Always, Once, `RerunOnFailure` (start) and Halted
-//! (stop); Pending, Scheduling, Scheduled, Running, and Failed or Succeeded on the way out; `printableStatus` by KubeVirt's own order of
-//! precedence; conditions Ready, `DataVolumesReady`, `PodScheduled`, Synchronized, `AgentConnected` (on request), `RestartRequired`; `created`,
-//! `ready`, `startFailure`, `observedGeneration`, `volumeSnapshotStatuses`; interfaces with a MAC and an address; finalizers. A machine
-//! waits for its claims and for the `DataVolumes` that own them.
+//! It plays, in the order and with the words seen on a real cluster: the run strategies and the requests to start and stop in the
+//! machine's status; Pending, Scheduling, Scheduled, Running, and Failed or Succeeded on the way out, killed at the end of the grace period
+//! where the guest ignores the power button; `printableStatus` by KubeVirt's own order of precedence; conditions Ready,
+//! `DataVolumesReady`, `PodScheduled`, Synchronized, `AgentConnected` (on request), `RestartRequired`; `created`, `ready`, `startFailure`,
+//! `observedGeneration`, `volumeSnapshotStatuses`; interfaces with a MAC and an address; finalizers; `dataVolumeTemplates`; snapshots and
+//! restores, with what they lock, delete and own. A machine waits for its claims and for the `DataVolumes` that own them. What admission
+//! refuses and the subresources are with the control plane.
 //!
-//! It does not play: admission (neither defaults nor refusals beyond the CRD's schema), launcher pods, instance types (taken as they
-//! are, never expanded), `dataVolumeTemplates`, live changes, migration, pause, snapshots, subresources, Manual start requests.
+//! It does not play: defaults (firmware, MAC, machine type are as the file has them), launcher pods, instance types (taken as they are,
+//! never expanded, another name being taken for other memory), changes that a running guest follows (they are neither made nor asked a
+//! restart for), migration, pause, guests that are frozen, backend storage, `VirtualMachineSnapshots` of anything but machines, the
+//! policy `StopTarget` for Manual machines.
 //!
 //! What goes wrong is chosen by the request itself, so that the same request can be shown to a real cluster: a container disk
 //! whose image is named `nothing` or `missing` cannot be pulled; one named `crash` ends at start; a guest with more memory than the node
 //! is not scheduled. [`KubeVirt::fail`] does the same to any machine.
 
+mod capture;
+mod duration;
 mod instance;
 mod machine;
+mod power;
+mod restore;
+mod restored;
+mod snapshot;
+mod status;
 
 use std::{
     collections::HashMap,
@@ -27,9 +38,16 @@ use anyhow::Result;
 use kube::Client;
 use serde_json::Value;
 
+pub(crate) use self::status::strategy;
 use crate::standin::{
-    Controller, Objects, Running, Scope, claims, instances, items, key, machines, text, volumes,
+    Controller, Kind, Objects, Running, Scope, claims, instances, items, key, machines, restores, snapshots,
+    text, volume_snapshots, volumes,
 };
+
+const FINALIZER: &str = "kubevirt.io/virtualMachineControllerFinalize";
+/// An annotation of a `VirtualMachine`, or of its template: with the value `true` its guest does not react to the power button, and is
+/// killed at the end of its grace period. A guest without an operating system is such a one.
+pub const IGNORES_ACPI: &str = "testbed.vmlifecycle.dev/ignores-acpi";
 
 /// How a [`KubeVirt`] behaves.
 #[derive(Debug, Clone)]
@@ -47,6 +65,10 @@ pub struct Options {
     pub address: IpAddr,
     /// The memory of the one node, in GiB.
     pub node_memory: u64,
+    /// Whether every guest ignores the power button, as [`IGNORES_ACPI`] has it.
+    pub ignores_acpi: bool,
+    /// How long a restore waits for its machine to be off before it fails, in seconds; none: KubeVirt's 300.
+    pub restore_grace: Option<i64>,
 }
 
 impl Default for Options {
@@ -58,6 +80,8 @@ impl Default for Options {
             guest_agent: false,
             address: Ipv4Addr::new(10, 244, 0, 52).into(),
             node_memory: 256,
+            ignores_acpi: false,
+            restore_grace: None,
         }
     }
 }
@@ -87,14 +111,14 @@ impl KubeVirt {
     pub fn start(client: Client, options: Options) -> Self {
         let faults = Faults::default();
         let objects = Objects::new(client);
-        let kinds = vec![machines(), instances(), volumes(), claims()];
+        let kinds =
+            vec![machines(), instances(), volumes(), claims(), snapshots(), restores(), volume_snapshots()];
         let virt = Virt {
             objects: objects.clone(),
             scope: Scope(options.namespaces.clone()),
             options,
             faults: Arc::clone(&faults),
             since: HashMap::new(),
-            started_from: HashMap::new(),
             retry_at: HashMap::new(),
         };
         Self { running: Running::start(&objects, kinds, virt), faults }
@@ -124,8 +148,6 @@ struct Virt {
     faults: Faults,
     /// Since when an instance, by uid, is in its step.
     since: HashMap<String, (String, Instant)>,
-    /// The template that an instance, by uid, was made from.
-    started_from: HashMap<String, Value>,
     /// When a machine, by uid, may be started again.
     retry_at: HashMap<String, Instant>,
 }
@@ -134,6 +156,8 @@ struct Virt {
 struct Storage {
     claims: HashMap<(String, String), Value>,
     volumes: HashMap<(String, String), Value>,
+    /// The `VolumeSnapshotClass` of each `StorageClass` that has one.
+    snapshot_classes: HashMap<String, String>,
 }
 
 impl Controller for Virt {
@@ -144,9 +168,10 @@ impl Controller for Virt {
         let storage = Storage {
             claims: by_name(self.objects.list(&claims()).await?),
             volumes: by_name(self.objects.list(&volumes()).await?),
+            snapshot_classes: self.snapshot_classes().await?,
         };
         let live = by_name(self.objects.list(&instances()).await?);
-        let mut busy = false;
+        let mut busy = self.copies(&live, &storage).await?;
         for instance in live.values() {
             if self.scope.holds(instance) {
                 busy |= self.instance(instance, &storage).await?;
@@ -162,6 +187,47 @@ impl Controller for Virt {
 }
 
 impl Virt {
+    /// Snapshots and restores come first: what they lock or change, the rest of this look must not write over.
+    async fn copies(&mut self, live: &HashMap<(String, String), Value>, storage: &Storage) -> Result<bool> {
+        let mut busy = false;
+        let about = |object: &Value, at: &str| {
+            let namespace = text(object, "/metadata/namespace").to_owned();
+            (namespace, text(object, &format!("/spec/{at}/name")).to_owned())
+        };
+        for snapshot in self.objects.list(&snapshots()).await? {
+            if self.scope.holds(&snapshot) {
+                let key = about(&snapshot, "source");
+                let machine = self.objects.get(&machines().path(&key.0, &key.1)).await?;
+                busy |= self.snapshot(&snapshot, machine.as_ref(), live.get(&key), storage).await?;
+            }
+        }
+        for restore in self.objects.list(&restores()).await? {
+            if self.scope.holds(&restore) {
+                let key = about(&restore, "target");
+                let machine = self.objects.get(&machines().path(&key.0, &key.1)).await?;
+                busy |= self.restore(&restore, machine.as_ref(), live.get(&key), storage).await?;
+            }
+        }
+        Ok(busy)
+    }
+
+    /// A profile's own class, or the one of the same driver (KubeVirt's `getVolumeSnapshotClassName`).
+    async fn snapshot_classes(&self) -> Result<HashMap<String, String>> {
+        let cluster = |api_version: &str, plural: &str| Kind::new(api_version, plural);
+        let classes = self.objects.list(&cluster("storage.k8s.io/v1", "storageclasses")).await?;
+        let of_snapshots =
+            self.objects.list(&cluster("snapshot.storage.k8s.io/v1", "volumesnapshotclasses")).await?;
+        let mut found = HashMap::new();
+        for class in classes {
+            let matching = of_snapshots.iter().find(|other| other["driver"] == class["provisioner"]);
+            if let Some(matching) = matching {
+                let name = text(&class, "/metadata/name").to_owned();
+                found.insert(name, text(matching, "/metadata/name").to_owned());
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether an instance has been in `step` for as long as a step takes.
     fn long_enough(&mut self, instance: &Value, step: &str) -> bool {
         let id = text(instance, "/metadata/uid").to_owned();

@@ -3,9 +3,14 @@
 pub mod argocd;
 pub mod cdi;
 pub mod control_plane;
+pub mod disks;
 pub mod files;
 pub mod git;
 pub mod kubevirt;
 pub mod pipeline;
+pub mod proxy;
+pub mod sshd;
 pub mod stage;
 mod standin;
+pub mod syscalls;
+mod virt_api;

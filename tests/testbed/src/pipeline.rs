@@ -1,28 +1,38 @@
 //! Our Tekton YAML run here: the order, arguments and results of `pipelines/*.yaml` and `tekton/tasks/*.yaml`, on local processes.
 //!
 //! This is an interpreter of the part of Tekton that these files use, made after tektoncd/pipeline v1.15 and refusing whatever
-//! it does not know. There are no pods: nothing here shows that a Task's security context, volumes or ServiceAccount are right;
-//! `cargo xtask e2e` shows that. Tasks that Tekton would run side by side run one after the other.
+//! it does not know. There are no pods, but for the shell of one where a Task mounts a volume: nothing here shows that a Task's
+//! security context, volumes or ServiceAccount are right; `cargo xtask e2e` shows that. A projected volume is left out: where a
+//! step would have the token of its ServiceAccount, it gets a kubeconfig by its workspace. Tasks that Tekton would run side by
+//! side run one after the other.
 
+mod accounts;
+mod kill;
 pub mod model;
+mod record;
 mod substitute;
 mod task;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use model::{Object, Operator, Pipeline, PipelineTask};
+use model::{Object, OnError, Operator, Pipeline, PipelineTask};
 use substitute::substitute;
 
+pub use accounts::Accounts;
+pub use kill::{Aftermath, Kill, Moment};
+pub use record::Run;
 pub use substitute::expressions;
 pub use task::{StepEnded, TaskEnded};
 
 /// A Pipeline with all that a PipelineRun gives to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Flow {
     /// The Pipeline's file.
     pub pipeline: PathBuf,
@@ -34,6 +44,15 @@ pub struct Flow {
     pub params: BTreeMap<String, String>,
     /// Folders bound to the Pipeline's workspaces.
     pub workspaces: BTreeMap<String, PathBuf>,
+    /// Folders that take the place of the workspace `kubeconfig`, by the name of the task within the Pipeline: who a task is,
+    /// where a PipelineRun would say it by `serviceAccountName`.
+    pub accounts: BTreeMap<String, PathBuf>,
+    /// Folders or files that stand for the volumes of the run's namespace, by the name of the claim.
+    pub claims: BTreeMap<String, PathBuf>,
+    /// Name, namespace and record of the PipelineRun.
+    pub run: Run,
+    /// A step that dies.
+    pub kill: Option<Kill>,
 }
 
 /// What is told while a flow runs.
@@ -86,17 +105,34 @@ pub struct Ended {
     pub results: BTreeMap<String, String>,
     /// Whether the PipelineRun would be shown as succeeded.
     pub succeeded: bool,
+    /// Whether it ended nowhere, by [`Aftermath::Gone`].
+    pub gone: bool,
 }
 
 impl Flow {
+    /// Give the steps a program of this name, which is a script, beside the binaries; all of them are in `folder` then.
+    pub fn put_program(&mut self, folder: &Path, name: &str, script: &str) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        for entry in fs::read_dir(&self.binaries)? {
+            let built = entry?;
+            if built.path().is_file() && built.file_name() != name {
+                symlink(built.path(), folder.join(built.file_name()))?;
+            }
+        }
+        fs::write(folder.join(name), script)?;
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755))?;
+        folder.clone_into(&mut self.binaries);
+        Ok(())
+    }
+
     /// Run it to its end. Blocks: inside an async runtime, call it where blocking is allowed.
     ///
     /// An error means that the YAML is wrong, not known here, or not given what it needs; a failing step is no error.
     pub fn run(&self, tell: &mut dyn FnMut(Event<'_>)) -> Result<Ended> {
         let pipeline: Object<Pipeline> = Object::read(&self.pipeline)?;
         ensure!(pipeline.kind == "Pipeline", "{}: not a Pipeline", self.pipeline.display());
-        let pipeline = pipeline.spec;
-        let mut run = Run { flow: self, params: self.params(&pipeline)?, ended: Ended::default() };
+        let (name, pipeline) = (pipeline.metadata.name, pipeline.spec);
+        let mut run = Running { flow: self, params: self.params(&pipeline)?, ended: Ended::default() };
         for workspace in &pipeline.workspaces {
             ensure!(
                 workspace.optional || self.workspaces.contains_key(&workspace.name),
@@ -104,18 +140,27 @@ impl Flow {
                 workspace.name
             );
         }
-        let mut stopping = false;
+        self.run.begun(&name)?;
+        let mut failed = false;
         for task in &pipeline.tasks {
-            if stopping {
-                run.skip(task, "PipelineRun was stopping", tell);
-                continue;
-            }
             run.check_order(task)?;
-            stopping = !run.task(task, false, tell)?;
+            match run.reason_to_skip(task, failed)? {
+                Some(reason) => run.skip(task, reason, tell),
+                None => failed |= !run.task(task, false, tell)?,
+            }
+            if run.ended.gone {
+                return Ok(run.ended);
+            }
         }
-        let mut failed = stopping;
+        self.run.skipped(run.ended.skipped.clone().into_iter().collect())?;
         for task in &pipeline.finally {
-            failed |= !run.task(task, true, tell)?;
+            match run.reason_to_skip_last(task)? {
+                Some(reason) => run.skip(task, reason, tell),
+                None => failed |= !run.task(task, true, tell)?,
+            }
+            if run.ended.gone {
+                return Ok(run.ended);
+            }
         }
         run.ended.succeeded = !failed;
         run.results(&pipeline)?;
@@ -146,40 +191,87 @@ impl Flow {
 }
 
 /// A flow under way.
-struct Run<'a> {
+struct Running<'a> {
     flow: &'a Flow,
     params: BTreeMap<String, String>,
     ended: Ended,
 }
 
-impl Run<'_> {
-    /// Run one task, or skip it; whether the flow may go on.
-    fn task(&mut self, task: &PipelineTask, last: bool, tell: &mut dyn FnMut(Event<'_>)) -> Result<bool> {
-        if let Some(missing) = self.missing(task) {
-            // a failed producer's consumers never come here: the flow is stopping by then
-            ensure!(last, "task `{}` needs `{missing}`, which was not written", task.name);
-            self.skip(task, "Results were missing", tell);
-            return Ok(true);
+/// Tekton's words (tektoncd/pipeline `pkg/apis/pipeline/v1/pipelinerun_types.go`, `SkippingReason`).
+const BY_CONDITION: &str = "When Expressions evaluated to false";
+const BY_PARENT: &str = "Parent Tasks were skipped";
+const BY_STOP: &str = "PipelineRun was stopping";
+const BY_RESULTS: &str = "Results were missing";
+
+impl Running<'_> {
+    /// Why this task of `tasks` is not run, if so; in the order in which Tekton asks (`ResolvedPipelineTask.skip`).
+    fn reason_to_skip(&self, task: &PipelineTask, stopping: bool) -> Result<Option<&'static str>> {
+        if stopping {
+            return Ok(Some(BY_STOP));
         }
+        if !self.allowed(task, false)? {
+            return Ok(Some(BY_CONDITION));
+        }
+        let skipped =
+            |name: &String| self.ended.skipped.get(name).is_some_and(|reason| reason != BY_CONDITION);
+        if parents(task).iter().any(skipped) {
+            return Ok(Some(BY_PARENT));
+        }
+        let Some(missing) = self.missing(task) else { return Ok(None) };
+        let producer = missing.split('.').nth(1).unwrap_or_default();
+        let by_condition = self.ended.skipped.get(producer).is_some_and(|reason| reason == BY_CONDITION);
+        // Tekton would end the run here, without `finally` (`InvalidTaskResultReference`): no Pipeline may come to that
+        ensure!(
+            task.on_error == OnError::Continue || by_condition,
+            "task `{}` needs `{missing}`, which was not written",
+            task.name
+        );
+        Ok(Some(BY_RESULTS))
+    }
+
+    /// Why this task of `finally` is not run, if so.
+    fn reason_to_skip_last(&self, task: &PipelineTask) -> Result<Option<&'static str>> {
+        if self.missing(task).is_some() {
+            return Ok(Some(BY_RESULTS));
+        }
+        Ok((!self.allowed(task, true)?).then_some(BY_CONDITION))
+    }
+
+    /// Whether every condition of the task holds. Where a result is missing, its expression is compared as it stands.
+    fn allowed(&self, task: &PipelineTask, last: bool) -> Result<bool> {
+        let fill = |text: &String| {
+            let missing = self.missing_in(text).is_some();
+            if missing { Ok(text.clone()) } else { self.fill(text, last) }
+        };
         for when in &task.when {
-            let input = self.fill(&when.input, last)?;
-            let values = when.values.iter().map(|v| self.fill(v, last)).collect::<Result<Vec<_>>>()?;
+            let input = fill(&when.input)?;
+            let values = when.values.iter().map(fill).collect::<Result<Vec<_>>>()?;
             if values.contains(&input) != (when.operator == Operator::In) {
-                self.skip(task, "When Expressions evaluated to false", tell);
-                return Ok(true);
+                return Ok(false);
             }
         }
+        Ok(true)
+    }
+
+    /// Run one task; whether the flow may go on and count as succeeded.
+    fn task(&mut self, task: &PipelineTask, last: bool, tell: &mut dyn FnMut(Event<'_>)) -> Result<bool> {
         let given = |given: &model::Given| Ok((given.name.clone(), self.fill(&given.value, last)?));
         let params = task.params.iter().map(given).collect::<Result<_>>()?;
         let mut workspaces = BTreeMap::new();
         for given in &task.workspaces {
-            if let Some(folder) = self.flow.workspaces.get(&given.workspace) {
+            let own = (given.name == "kubeconfig").then(|| self.flow.accounts.get(&task.name)).flatten();
+            if let Some(folder) = own.or_else(|| self.flow.workspaces.get(&given.workspace)) {
                 workspaces.insert(given.name.clone(), folder.clone());
             }
         }
+        self.flow.run.task_begun(task, last)?;
         let ended = task::run(self.flow, task, &params, &workspaces, tell)
             .with_context(|| format!("task `{}`", task.name))?;
-        let succeeded = ended.succeeded;
+        self.ended.gone = ended.gone;
+        if !ended.gone {
+            self.flow.run.task_ended(task, &ended)?;
+        }
+        let succeeded = ended.succeeded || task.on_error == OnError::Continue;
         self.ended.tasks.insert(task.name.clone(), ended);
         Ok(succeeded)
     }
@@ -205,8 +297,12 @@ impl Run<'_> {
     /// The first result that this task refers to and that is not there.
     fn missing(&self, task: &PipelineTask) -> Option<String> {
         let whens = task.when.iter().flat_map(|w| std::iter::once(&w.input).chain(&w.values));
-        let texts = task.params.iter().map(|p| &p.value).chain(whens);
-        let mut results = texts.flat_map(|text| expressions(text)).filter(|e| e.contains(".results."));
+        let mut texts = task.params.iter().map(|p| &p.value).chain(whens);
+        texts.find_map(|text| self.missing_in(text))
+    }
+
+    fn missing_in(&self, text: &str) -> Option<String> {
+        let mut results = expressions(text).into_iter().filter(|e| e.contains(".results."));
         results.find(|e| self.result(e).is_none()).map(str::to_owned)
     }
 
@@ -221,6 +317,11 @@ impl Run<'_> {
         substitute(text, |expression| {
             if let Some(param) = expression.strip_prefix("params.") {
                 return self.params.get(param).cloned();
+            }
+            match expression {
+                "context.pipelineRun.name" => return Some(self.flow.run.name.clone()),
+                "context.pipelineRun.namespace" => return Some(self.flow.run.namespace.clone()),
+                _ => {}
             }
             let name = expression.strip_prefix("tasks.")?;
             if let Some(task) = name.strip_suffix(".status").filter(|_| last) {
@@ -260,4 +361,15 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// The tasks that this one waits for: by order, and by the results that it takes.
+fn parents(task: &PipelineTask) -> Vec<String> {
+    let whens = task.when.iter().flat_map(|w| std::iter::once(&w.input).chain(&w.values));
+    let texts = task.params.iter().map(|p| &p.value).chain(whens);
+    let producer = |expression: &str| {
+        let (name, _) = expression.strip_prefix("tasks.")?.split_once(".results.")?;
+        Some(name.to_owned())
+    };
+    task.run_after.iter().cloned().chain(texts.flat_map(|t| expressions(t)).filter_map(producer)).collect()
 }

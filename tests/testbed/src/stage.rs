@@ -1,11 +1,14 @@
 //! A whole cluster as the flows see one: a control plane with every stand-in, and the parent Application of a repository.
 
+use std::net::Ipv4Addr;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::argocd::{self, ArgoCd};
 use crate::cdi::{self, Cdi};
-use crate::control_plane::{ControlPlane, apply};
+use crate::control_plane::{ControlPlane, Release, apply};
+use crate::disks::Disks;
 use crate::git;
 use crate::kubevirt::{self, KubeVirt};
 
@@ -30,7 +33,15 @@ pub struct Stage {
 impl Stage {
     /// Start everything for the repository of `server`.
     pub async fn start(server: &git::Server) -> Result<Self> {
-        let plane = ControlPlane::start().await?;
+        Self::start_for(server, Release::default()).await
+    }
+
+    /// As [`Stage::start`], with the API that a release of KubeVirt has.
+    pub async fn start_for(server: &git::Server, release: Release) -> Result<Self> {
+        // Without a file in it the folder goes with the last machine, and Argo CD prunes nothing of a folder that is not there.
+        let keep = git::Entry::file("applications/README.md", "One Application for each machine.\n");
+        server.git().commit(&[keep], "a folder for the Applications of machines")?;
+        let plane = ControlPlane::start_for(release).await?;
         plane.ensure_namespace(ARGOCD).await?;
         let repositories = vec![(server.url(), server.repository().to_owned())];
         let stage = Self {
@@ -38,7 +49,11 @@ impl Stage {
                 plane.client().await?,
                 argocd::Options { repositories, ..Default::default() },
             ),
-            kubevirt: KubeVirt::start(plane.client().await?, kubevirt::Options::default()),
+            // this machine is the guest, for what speaks to one
+            kubevirt: KubeVirt::start(
+                plane.client().await?,
+                kubevirt::Options { address: Ipv4Addr::LOCALHOST.into(), ..Default::default() },
+            ),
             cdi: Cdi::start(plane.client().await?, cdi::Options::default()),
             plane,
         };
@@ -54,7 +69,8 @@ impl Stage {
                     "directory": {"recurse": true},
                 },
                 "destination": {"name": "in-cluster", "namespace": ARGOCD},
-                "syncPolicy": {"automated": {"prune": true, "selfHeal": true}},
+                // the last machine may go too
+                "syncPolicy": {"automated": {"prune": true, "selfHeal": true, "allowEmpty": true}},
             },
         });
         apply(&stage.plane.client().await?, &path, &parent).await?;
@@ -71,5 +87,15 @@ impl Stage {
         let path = format!("/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}");
         let client = self.plane.client().await?;
         Ok(client.request(http::Request::get(path).body(Vec::new())?).await?)
+    }
+
+    /// What is in the disk of a claim, as [`Disks::read`] has it.
+    pub async fn disk(&self, namespace: &str, claim: &str) -> Result<Option<String>> {
+        Disks::new(self.plane.client().await?).read(namespace, claim).await
+    }
+
+    /// Write into the disk of a claim, as [`Disks::write`] does.
+    pub async fn write_disk(&self, namespace: &str, claim: &str, word: &str) -> Result<()> {
+        Disks::new(self.plane.client().await?).write(namespace, claim, word).await
     }
 }

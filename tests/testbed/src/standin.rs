@@ -50,6 +50,24 @@ pub(crate) fn volumes() -> Kind {
 pub(crate) fn claims() -> Kind {
     Kind::new("v1", "persistentvolumeclaims")
 }
+pub(crate) fn data_sources() -> Kind {
+    Kind::new("cdi.kubevirt.io/v1beta1", "datasources")
+}
+pub(crate) fn volume_snapshots() -> Kind {
+    Kind::new("snapshot.storage.k8s.io/v1", "volumesnapshots")
+}
+pub(crate) fn snapshots() -> Kind {
+    Kind::new("snapshot.kubevirt.io/v1beta1", "virtualmachinesnapshots")
+}
+pub(crate) fn contents() -> Kind {
+    Kind::new("snapshot.kubevirt.io/v1beta1", "virtualmachinesnapshotcontents")
+}
+pub(crate) fn restores() -> Kind {
+    Kind::new("snapshot.kubevirt.io/v1beta1", "virtualmachinerestores")
+}
+pub(crate) fn revisions() -> Kind {
+    Kind::new("apps/v1", "controllerrevisions")
+}
 pub(crate) fn applications() -> Kind {
     Kind::new("argoproj.io/v1alpha1", "applications")
 }
@@ -100,6 +118,19 @@ impl Objects {
         absent(self.0.request::<Value>(request).await).map(drop)
     }
 
+    /// Delete an object and what it owns: `Foreground` or `Background`. It may be gone already.
+    pub(crate) async fn delete_with(&self, path: &str, policy: &str) -> kube::Result<()> {
+        let options = json!({ "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy });
+        let request = http::Request::delete(path)
+            .header("content-type", "application/json")
+            .body(serde_json::to_vec(&options).map_err(kube::Error::SerdeError)?)
+            .map_err(kube::Error::HttpError)?;
+        match self.0.request::<Value>(request).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
     /// Merge `fields` into an object; nothing happens where it is gone.
     pub(crate) async fn merge(&self, path: &str, fields: &Value) -> Result<()> {
         absent(self.patch(path, "application/merge-patch+json", fields).await).map(drop)
@@ -118,6 +149,17 @@ impl Objects {
             }
         }
         absent(self.patch(path, "application/json-patch+json", &Value::Array(steps)).await).map(drop)
+    }
+
+    /// As [`Objects::set`], and refused where anybody wrote to the object since it was read.
+    pub(crate) async fn set_unchanged(
+        &self,
+        path: &str,
+        object: &Value,
+        parts: &[(&str, Value)],
+    ) -> Result<()> {
+        let version = [("/metadata/resourceVersion", object["metadata"]["resourceVersion"].clone())];
+        self.set(path, object, &[&version, parts].concat()).await
     }
 
     /// Apply an object server-side.
@@ -286,4 +328,10 @@ pub(crate) fn remove_condition(conditions: &mut Vec<Value>, kind: &str) {
 
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     items(object, "/status/conditions").iter().find(|condition| condition["type"] == kind)
+}
+
+/// A list without one name; null where nothing is left, as [`Objects::set`] removes it.
+pub(crate) fn remove_item(list: &[Value], name: &str) -> Value {
+    let rest: Vec<_> = list.iter().filter(|other| *other != name).cloned().collect();
+    if rest.is_empty() { Value::Null } else { Value::Array(rest) }
 }

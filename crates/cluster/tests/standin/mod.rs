@@ -1,6 +1,8 @@
 //! A stand-in for a Kubernetes API server: objects, watches with versions, and faults on command. It knows no schema,
 //! no admission and no controller; what it shows is never what a cluster showed. `wait-synced` uses it as well.
 
+mod writes;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,6 +27,9 @@ pub(crate) enum Verb {
     Get,
     Watch,
     Patch,
+    Post,
+    Put,
+    Delete,
 }
 
 /// What to do instead of answering.
@@ -213,6 +218,9 @@ impl Standin {
             .collect();
         let verb = match *request.method() {
             Method::PATCH => Verb::Patch,
+            Method::POST => Verb::Post,
+            Method::PUT => Verb::Put,
+            Method::DELETE => Verb::Delete,
             _ if query.contains_key("watch") => Verb::Watch,
             _ => Verb::Get,
         };
@@ -247,17 +255,35 @@ impl Standin {
         if verb == Verb::Watch {
             return Ok(self.watch(&path, &query, fault));
         }
+        let json_patch =
+            request.headers().get("content-type").is_some_and(|t| t == "application/json-patch+json");
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if verb == Verb::Post {
+            return Ok(self.create(&path, body));
+        }
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let Some(mut object) = self.get(&path) else {
             return Ok(status(404, &format!("{name} not found"), Some(&name)));
         };
+        if verb == Verb::Put {
+            return Ok(self.replace(&path, &object, body));
+        }
+        if verb == Verb::Delete {
+            self.delete(&path);
+            return Ok(answer(200, &object));
+        }
+        if json_patch {
+            return Ok(match writes::patched(object, &body) {
+                Some(object) => {
+                    self.put(&path, object.clone());
+                    answer(200, &object)
+                }
+                None => status(422, "the server rejected our request due to an error in our request", None),
+            });
+        }
         if verb == Verb::Patch {
-            let change: Value =
-                serde_json::from_slice(&request.into_body().collect().await.unwrap().to_bytes()).unwrap();
-            assert_eq!(
-                change,
-                json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}})
-            );
+            assert_eq!(body, json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}));
             object["metadata"]["annotations"]["argocd.argoproj.io/refresh"] = json!("normal");
             self.put(&path, object.clone());
             let count = {

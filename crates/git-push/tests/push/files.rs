@@ -123,12 +123,14 @@ async fn a_new_branch_begins_with_nothing() {
 async fn kept_files_are_added_and_never_changed() {
     let server = Server::plain().await.unwrap();
     let namespace = "namespaces/in-cluster/team-a/namespace.yaml";
-    server.git().commit(&[Entry::file(namespace, "with: quota\n")], "by hand").unwrap();
+    let by_hand = server.git().commit(&[Entry::file(namespace, "with: quota\n")], "by hand").unwrap();
+    let author = server.git().git(&["log", "-1", "--format=%an"]).unwrap();
     let commit = Case::new(&server, "r-1", "web", 1).run(&[]).ok().commit().to_owned();
     assert_eq!(server.git().read(&commit, namespace).unwrap(), b"with: quota\n");
     let ended = Case::new(&server, "r-2", "db", 1).run(&["--keep=applications"]);
     let line = format!(
-        "error: cannot change branch `main` at `HOST`: `{namespace}` is there already, with other content"
+        "error: cannot change branch `main` at `HOST`: `{namespace}` is there already, with other content, from commit \
+         `{by_hand}` of `{author}`"
     );
     assert_eq!(ended.last(&server), (20, line));
 }

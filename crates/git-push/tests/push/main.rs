@@ -1,11 +1,24 @@
 //! The built binary against a real Git server over HTTP.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and tell what was drawn by lot"
+)]
 
 mod contention;
+mod cut;
+mod elsewhere;
 mod faults;
 mod files;
+mod interleaved;
 mod killed;
+mod lost;
 mod refused;
+mod rerender;
+mod sign;
+mod ssh;
 mod support;
+mod syscalls;
+mod trace;
 mod trust;

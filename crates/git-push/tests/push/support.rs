@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use testbed::git::Server;
+use testbed::git::history::{Request, Run, Told};
+use testbed::syscalls;
 
 /// Every result of the binary.
 const RESULTS: [&str; 6] = ["branch", "changed", "commit", "digest", "message", "outcome"];
@@ -28,6 +30,7 @@ pub(crate) fn folder(vm: &str) -> String {
 /// The folder of one run: source, credentials, results.
 pub(crate) struct Case {
     pub(crate) dir: TempDir,
+    id: String,
     password: String,
     url: String,
 }
@@ -35,7 +38,7 @@ pub(crate) struct Case {
 impl Case {
     /// A source with the three files that every machine has.
     pub(crate) fn new(server: &Server, id: &str, vm: &str, cpu: u16) -> Self {
-        let case = Self::empty(server);
+        let case = Self { id: id.to_owned(), ..Self::empty(server) };
         case.write(&format!("{}/request.yaml", folder(vm)), &request(id, vm, cpu));
         case.write(&format!("{}/virtual-machine.yaml", folder(vm)), &format!("name: {vm}\ncpu: {cpu}\n"));
         case.write("namespaces/in-cluster/team-a/namespace.yaml", "name: team-a\n");
@@ -50,7 +53,13 @@ impl Case {
             format!("https://other:unrelated-pass@other.example.org\n{}\n", server.url_with_credentials());
         fs::write(dir.path().join("auth/.git-credentials"), lines).unwrap();
         fs::write(dir.path().join("auth/.gitconfig"), "[credential]\n\thelper = store\n").unwrap();
-        Self { dir, password: server.credentials().1.to_owned(), url: server.url() }
+        Self { dir, id: String::new(), password: server.credentials().1.to_owned(), url: server.url() }
+    }
+
+    /// By another user name; the server tells them apart and takes each.
+    pub(crate) fn log_in_as(&self, user: &str, server: &Server) {
+        let line = server.url_with_credentials().replace(server.credentials().0, user);
+        write(&self.path("auth/.git-credentials"), &line);
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
@@ -85,9 +94,28 @@ impl Case {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if more.iter().all(|flag| !flag.starts_with("--timeout")) {
-            command.arg("--timeout=2m");
+            // no test is about this one: long enough for a starved machine
+            command.arg("--timeout=10m");
         }
         command
+    }
+
+    /// What the source wants of the branch, and what a run with it was told.
+    pub(crate) fn told(&self, base: Option<&str>, ended: &Ended) -> Run {
+        let mut paths = vec![self.path("source")];
+        let (mut files, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        while let Some(path) = paths.pop() {
+            if path.is_dir() {
+                paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let name = path.strip_prefix(self.path("source")).unwrap().to_str().unwrap();
+            let place = if name.starts_with("namespaces/") { &mut kept } else { &mut files };
+            place.insert(name.to_owned(), fs::read(&path).unwrap());
+        }
+        let request = Request { id: self.id.clone(), base: base.map(str::to_owned), files, kept };
+        let told = Told::new((ended.code != -1).then_some(ended.code), ended.commit());
+        Run { request, told, began: ended.began, ended: ended.began + ended.took }
     }
 
     pub(crate) fn run(&self, more: &[&str]) -> Ended {
@@ -102,7 +130,17 @@ impl Case {
 
     /// Wait for the end, and look for the password in all that came out.
     pub(crate) fn ended(&self, results: &str, child: Child, start: Instant) -> Ended {
-        let output = child.wait_with_output().unwrap();
+        self.left(results, child.wait_with_output().unwrap(), start)
+    }
+
+    /// Kill it when it begins the system call of this number; how many it began, and what it left.
+    pub(crate) fn traced(&self, results: &str, command: &mut Command, at: Option<usize>) -> (usize, Ended) {
+        let start = Instant::now();
+        let traced = syscalls::run(command, at).unwrap();
+        (traced.calls, self.left(results, traced.output, start))
+    }
+
+    fn left(&self, results: &str, output: Output, start: Instant) -> Ended {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let folder = self.path(results);
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
@@ -111,6 +149,7 @@ impl Case {
             stdout: text(output.stdout),
             stderr: text(output.stderr),
             results: RESULTS.iter().map(|name| ((*name).to_owned(), read(name))).collect(),
+            began: start,
             took: start.elapsed(),
         };
         let all = format!("{}{}{:?}", ended.stdout, ended.stderr, ended.results);
@@ -127,6 +166,7 @@ pub(crate) struct Ended {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) results: BTreeMap<String, String>,
+    pub(crate) began: Instant,
     pub(crate) took: Duration,
 }
 

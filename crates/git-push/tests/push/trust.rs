@@ -1,8 +1,8 @@
-//! TLS under a certificate authority of one's own.
+//! TLS under a certificate authority of one's own, and the proxy that leads there.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use testbed::git::Server;
+use testbed::git::{Server, Tunnel};
 
 use crate::support::{Case, one_commit, write};
 
@@ -84,4 +84,45 @@ async fn authorities_that_cannot_be_read_are_named() {
     let path = case.path("ca/other.crt").display().to_string();
     let line = format!("error: cannot read certificate authorities: `{path}` is not a file");
     assert_eq!(ended.last(&server), (2, line));
+}
+
+#[tokio::test]
+async fn a_proxy_leads_to_the_server_and_an_exception_past_it() {
+    let server = Server::tls(HERE).await.unwrap();
+    let (open, locked) = (Tunnel::start(None).unwrap(), Tunnel::start(Some("me:proxy-password")).unwrap());
+    let case = Case::new(&server, "r-1", "web", 1);
+    let authority = with_authority(&server, &case, "ca-bundle.crt", server.ca_pem());
+    let given = format!("--https-proxy=http://{}", open.host());
+    let commit = case.run(&[&authority, &given]).ok().commit().to_owned();
+    let through = open.through().len();
+    assert!(through > 0 && open.through().iter().all(|place| *place == server.host()));
+    // by the environment, with a password
+    let environment = |command: &mut std::process::Command, login: &str| {
+        command.env("HTTPS_PROXY", format!("http://{login}{}", locked.host()));
+    };
+    let mut command = case.command("results", &[&authority]);
+    environment(&mut command, "me:proxy-password@");
+    assert_eq!(case.end("results", &mut command).ok().commit(), commit);
+    let behind = locked.through().len();
+    assert!(behind > 0);
+    // with a wrong one
+    let mut command = case.command("results", &[&authority]);
+    environment(&mut command, "me:other-password@");
+    let ended = case.end("results", &mut command);
+    let (code, line) = ended.last(&server);
+    assert_eq!((code, ended.results["outcome"].as_str()), (30, "permission"), "{line}");
+    assert!(!ended.stderr.contains("other-password"), "{}", ended.stderr);
+    // what is given goes before the environment, and an exception before both
+    for flags in
+        [[given.as_str(), "--no-proxy=other.example.org"], [given.as_str(), "--no-proxy=127.0.0.0/8"]]
+    {
+        let mut command = case.command("results", &[&authority, flags[0], flags[1]]);
+        environment(&mut command, "me:proxy-password@");
+        case.end("results", &mut command).ok();
+    }
+    assert!(open.through().len() > through && open.through().len() <= 2 * through, "{:?}", open.through());
+    assert_eq!(locked.through().len(), behind);
+    let flag = format!("--https-proxy=http://me:proxy-password@{}", locked.host());
+    let line = "error: cannot use the proxy of `--https-proxy`: user and password do not belong into it";
+    assert_eq!(case.run(&[&authority, &flag]).last(&server), (2, line.to_owned()));
 }

@@ -82,6 +82,18 @@ fn only_data_disks_outlive_the_machine() {
     );
 }
 
+/// Either option would delete the machine to make it anew, or give it other hardware.
+#[test]
+fn point_21_argo_cd_is_never_told_to_replace() {
+    let templates = Templates::new().unwrap();
+    for (name, request) in all_requests() {
+        for (path, text) in render(&templates, &request, &site()).unwrap() {
+            let told = ["Replace=true", "Force=true"].into_iter().find(|option| text.contains(option));
+            assert_eq!(told, None, "{name}: {path}");
+        }
+    }
+}
+
 #[test]
 fn a_server_takes_the_place_of_the_clusters_name() {
     let request = crate::request("container-disk");

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod day_two;
 mod dry_run;
 mod golden;
 mod lock;
 mod process;
+mod process_day_two;
 mod refused;
 
 use std::path::{Path, PathBuf};
@@ -47,10 +49,13 @@ fn normalised(folder: &Path, ending: &str) -> Vec<(String, Request)> {
 fn examples() -> Vec<(String, Request)> {
     files(&fixtures().join("../../examples/requests"))
         .into_iter()
-        .map(|(name, bytes)| {
+        .filter_map(|(name, bytes)| {
             let document = vm::document::read(&bytes, vm::document::Form::Any).unwrap();
+            if document["spec"]["operation"] != "provision" {
+                return None;
+            }
             let request = vm::rules::accept(&document, &vm::policy::Policy::default()).unwrap();
-            (name.split('.').next().unwrap().to_owned(), request)
+            Some((name.split('.').next().unwrap().to_owned(), request))
         })
         .collect()
 }
@@ -73,5 +78,6 @@ pub(crate) fn site() -> Site {
         application_namespace: "argocd".to_owned(),
         project: "default".to_owned(),
         destination_server: None,
+        image_source: None,
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{request, site};
 use render_vm::{Refused, Templates, render};
-use vm::request::{Disk, Network, NetworkKind, Request, Role};
+use vm::request::{Disk, DiskSource, Network, NetworkKind, Request, Role};
 
 fn refusal(change: impl FnOnce(&mut Request)) -> String {
     let mut request = request("data-source-everything");
@@ -21,6 +21,7 @@ fn data(name: &str) -> Disk {
         size: "1Gi".parse().unwrap(),
         tier: None,
         storage_class: None,
+        source: None,
     }
 }
 
@@ -62,6 +63,14 @@ fn a_boot_disk_too_few_or_too_many() {
     assert_eq!(
         refusal(|r| r.spec.image = request("container-disk").spec.image),
         "`/spec/disks` holds 1 disks of role `root`, but the image needs 0"
+    );
+    let source = DiskSource { snapshot: "before".parse().unwrap() };
+    assert_eq!(
+        refusal(|r| {
+            let root = r.spec.disks.iter_mut().find(|disk| disk.role == Role::Root).unwrap();
+            root.source = Some(source);
+        }),
+        "the boot disk has a `source` beside the image"
     );
 }
 

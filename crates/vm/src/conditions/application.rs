@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::locks::{SKIP_RECONCILE, operating, paused_by};
 use super::view::View;
 use super::{State, with_words};
 
@@ -19,9 +20,6 @@ const DELETION: Duration = Duration::from_mins(1);
 const SUSPENDED: Duration = Duration::from_secs(30);
 /// A compared Application that does not list the machine belongs to something else, or the list lags.
 const UNLISTED: Duration = Duration::from_mins(1);
-/// Deletion that fails is tried again by Argo CD.
-const DELETION_ERROR: Duration = Duration::from_mins(2);
-
 /// What admission refuses of our commit it refuses again, unless a snapshot or a restore was in its way; Argo CD tries for
 /// minutes, with growing pauses. Its first three or four attempts fall into this while.
 const REFUSED: Duration = Duration::from_secs(45);
@@ -101,7 +99,7 @@ pub fn compared_revisions<'a>(application: &'a Value, path: Option<&str>) -> Vec
     revisions
 }
 
-fn compared<'a>(app: View<'a>, path: Option<&str>) -> Vec<&'a str> {
+pub(super) fn compared<'a>(app: View<'a>, path: Option<&str>) -> Vec<&'a str> {
     let sources: Vec<&str> = app.list("/spec/sources").map(|s| s.text("/path")).collect();
     let revisions: Vec<&str> = app.list("/status/sync/revisions").filter_map(|r| r.0.as_str()).collect();
     if sources.is_empty() || revisions.is_empty() {
@@ -147,10 +145,20 @@ pub fn application_state(application: Option<&Value>, wanted: &WantedApplication
     if app.deleting() {
         return State::patient("Deleting", "is being deleted", DELETION);
     }
+    if let Some(paused) = paused(app) {
+        return paused;
+    }
     match gate(app, wanted) {
         Ok(()) => State::Ready,
         Err(state) => trouble(app, wanted).unwrap_or(state),
     }
+}
+
+/// Argo CD leaves it alone, its deletion included.
+pub(super) fn paused(app: View<'_>) -> Option<State> {
+    let id = paused_by(app.0)?;
+    let by = if id.is_empty() { "somebody".to_owned() } else { format!("request `{id}`") };
+    Some(State::pending("Paused", format!("is paused by {by} (annotation `{SKIP_RECONCILE}`)")))
 }
 
 /// The gate that only a live change passes; else the first thing that is missing.
@@ -171,8 +179,7 @@ fn gate(app: View<'_>, wanted: &WantedApplication<'_>) -> Result<(), State> {
         return Err(State::pending("OtherRevision", format!("is {status} at {at}{want}")));
     }
     let at = revisions.iter().find(|r| wanted.contains(r)).map_or("", |r| short(r));
-    let operation = app.text("/status/operationState/phase");
-    if app.at("/operation").is_some() || matches!(operation, "Running" | "Terminating") {
+    if operating(app) {
         return Err(State::pending(
             "Syncing",
             with_words(&format!("is syncing at {at}"), operation_words(app).as_str()),
@@ -242,7 +249,7 @@ fn compared_to_spec(app: View<'_>) -> bool {
 
 /// What keeps the gate shut and will not open it by itself.
 fn trouble(app: View<'_>, wanted: &WantedApplication<'_>) -> Option<State> {
-    let ours = operation_revisions(app).iter().any(|r| wanted.contains(r));
+    let ours = operated_on(app, wanted);
     let words = operation_words(app);
     match app.text("/status/operationState/phase") {
         phase @ ("Failed" | "Error") if ours && app.at("/operation").is_none() => {
@@ -254,14 +261,17 @@ fn trouble(app: View<'_>, wanted: &WantedApplication<'_>) -> Option<State> {
                 || app.number("/status/operationState/retryCount") > Some(0) =>
         {
             let message = with_words("failed to sync, and Argo CD tries again", &words);
-            let refused = ours && (words.contains(" denied the request") || words.contains(" is invalid: "));
+            let refused = ours && denied(&words);
             return Some(if refused {
                 State::patient("SyncRetry", message, REFUSED)
             } else {
                 State::pending("SyncRetry", message)
             });
         }
-        "Running" if wanted.stopped && waits_for_machine(app) => return Some(deadlock(app, &words)),
+        // of our commit a machine that starts is waited for rightly; an older one's keeps ours from being synced
+        "Running" if (wanted.stopped || !ours) && waits_for_machine(app) => {
+            return Some(deadlock(app, &words));
+        }
         _ => {}
     }
     for kind in ["InvalidSpecError", "ComparisonError", "UnknownError"] {
@@ -280,14 +290,24 @@ fn trouble(app: View<'_>, wanted: &WantedApplication<'_>) -> Option<State> {
     })
 }
 
-fn waits_for_machine(app: View<'_>) -> bool {
+/// Words of an admission webhook or policy, or of a schema: what they refuse they refuse again.
+pub(super) fn denied(words: &str) -> bool {
+    [" denied the request", " denied request", " is invalid: "].iter().any(|part| words.contains(part))
+}
+
+/// Whether the last operation was about our commit, or one that holds it.
+pub(super) fn operated_on(app: View<'_>, wanted: &WantedApplication<'_>) -> bool {
+    operation_revisions(app).iter().any(|r| wanted.contains(r))
+}
+
+pub(super) fn waits_for_machine(app: View<'_>) -> bool {
     app.text("/status/operationState/message")
         .contains("waiting for healthy state of kubevirt.io/VirtualMachine/")
 }
 
 /// argoproj/argo-cd#29663: where Argo CD calls a stopped machine Suspended, a sync with waves or hooks never ends. While
 /// the machine is still stopping it is Progressing, and all is well.
-fn deadlock(app: View<'_>, words: &str) -> State {
+pub(super) fn deadlock(app: View<'_>, words: &str) -> State {
     let message = with_words(
         "waits for a stopped machine to become healthy, which never happens (argo-cd#29663)",
         words,
@@ -326,7 +346,7 @@ pub fn parent_state(parent: Option<&Value>, leaf: (&str, &str), wanted: &WantedA
             && r.text("/namespace") == leaf.0
             && r.text("/status") == "SyncFailed"
     });
-    let ours = operation_revisions(app).iter().any(|r| wanted.contains(r));
+    let ours = operated_on(app, wanted);
     if let Some(resource) = failed.filter(|_| ours) {
         let what = format!("failed to sync application `{}`", leaf.1);
         return State::failed("SyncFailed", with_words(&what, resource.text("/message")));
@@ -341,19 +361,4 @@ pub fn parent_state(parent: Option<&Value>, leaf: (&str, &str), wanted: &WantedA
             State::pending("ApplicationMissing", format!("has not made it yet: it is {status} at {at}"))
         }
     }
-}
-
-/// Whether the Application is gone.
-pub fn application_gone(application: Option<&Value>) -> State {
-    let Some(app) = application.map(View) else {
-        return State::Ready;
-    };
-    if let Some(condition) = app.condition("DeletionError") {
-        let message = with_words("cannot be deleted", condition.text("/message"));
-        return State::patient("DeletionError", message, DELETION_ERROR);
-    }
-    if app.deleting() {
-        return State::pending("Deleting", format!("is being deleted (finalizers: {})", app.finalizers()));
-    }
-    State::pending("StillThere", "still exists")
 }

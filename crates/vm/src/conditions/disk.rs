@@ -88,6 +88,16 @@ fn disk_state(name: &str, dv: View<'_>) -> Option<State> {
             REFUSED,
         ));
     }
+    // CDI does not begin: the source is not there, or the disk is smaller than it (CloneWithoutSource, CloneValidationFailed;
+    // CDI 1.65 controller/datavolume/clone-controller-base.go). A golden image may be on its way; a snapshot that is named is not.
+    if let Some(bound) = dv.denies("Bound").filter(|c| c.text("/reason").starts_with("Clone")) {
+        let what = format!("has a disk `{name}` that cannot be made");
+        let (reason, message) = (bound.text("/reason"), with_words(&what, bound.text("/message")));
+        return Some(match dv.at("/spec/source/snapshot") {
+            Some(_) => State::patient(reason, message, REFUSED),
+            None => State::pending(reason, message),
+        });
+    }
     let progress = match dv.text("/status/progress") {
         "" | "N/A" => String::new(),
         progress => format!(" ({progress})"),

@@ -110,6 +110,17 @@ pub fn claims(vm: &Value) -> Vec<&str> {
     claims
 }
 
+/// Why a machine has to be restarted to run what is declared, in KubeVirt's words; none if it need not be.
+pub fn restart_required(vm: &Value) -> Option<&str> {
+    let condition = View(vm).holds("RestartRequired").filter(|_| !built_from_newest(View(vm)))?;
+    Some(condition.text("/message"))
+}
+
+/// Whether a machine is declared stopped, either way of saying it.
+pub fn is_halted(vm: &Value) -> bool {
+    halted(View(vm))
+}
+
 /// Whether the machine is as wanted.
 pub fn machine_state(machine: &Machine<'_>, wanted: &WantedMachine<'_>) -> State {
     let (vm, vmi) = (machine.vm.map(View), machine.vmi.map(View));

@@ -1,7 +1,9 @@
 //! Tables of objects as the controllers write them.
 
 mod application;
+mod locks;
 mod machine;
+mod removal;
 mod stopped;
 
 use std::time::Duration;

@@ -177,7 +177,7 @@ fn is_decimal(text: &str) -> bool {
 
 /// What either version takes for something else than text, and not both for the same: yaml.org/type (bool, int, float,
 /// timestamp, value) against YAML 1.2.2, 10.3.
-fn is_ambiguous(text: &str) -> bool {
+pub(crate) fn is_ambiguous(text: &str) -> bool {
     const WORDS: [&str; 8] = ["y", "n", "yes", "no", "on", "off", "=", "<<"];
     let unsigned = text.trim_start_matches(['-', '+']);
     let digit_first = unsigned.starts_with(|c: char| c.is_ascii_digit());

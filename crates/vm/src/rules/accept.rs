@@ -2,20 +2,33 @@
 
 use serde_json::Value;
 
+use crate::day_two;
 use crate::policy::Policy;
-use crate::request::{Image, Request};
+use crate::request::{Accepted, Image, Request, Target};
 
 /// The request with every default explicit: those of the format by its types, those of the site by its policy.
 ///
 /// Hold to [`super::request`] first: an error here means that schema, rules and types disagree, which is a bug.
 /// Accepting what was accepted changes nothing.
+pub fn accepted(request: &Value, policy: &Policy) -> Result<Accepted, serde_json::Error> {
+    if request.pointer("/spec/operation").is_some_and(|word| word == "provision") {
+        return accept(request, policy).map(Accepted::Provision);
+    }
+    let mut accepted: day_two::Request = serde_json::from_value(request.clone())?;
+    let spec = &mut accepted.spec;
+    cluster(request, &mut spec.target, policy);
+    if let day_two::Operation::Repave(day_two::Repave { image: Some(image), .. }) = &mut spec.operation {
+        image_namespace(image, &spec.target, policy);
+    }
+    Ok(Accepted::DayTwo(accepted))
+}
+
+/// As [`accepted`], for a request for a new machine.
 pub fn accept(request: &Value, policy: &Policy) -> Result<Request, serde_json::Error> {
     let absent = |pointer: &str| request.pointer(pointer).is_none();
     let mut accepted: Request = serde_json::from_value(request.clone())?;
     let spec = &mut accepted.spec;
-    if absent("/spec/target/cluster") {
-        spec.target.cluster = policy.defaults.cluster.clone();
-    }
+    cluster(request, &mut spec.target, policy);
     if absent("/spec/lifecycle/gracePeriodSeconds") {
         spec.lifecycle.grace_period_seconds = policy.defaults.grace_period_seconds;
     }
@@ -27,10 +40,20 @@ pub fn accept(request: &Value, policy: &Policy) -> Result<Request, serde_json::E
             disk.storage_class = Some(class.clone());
         }
     }
-    if let Image::DataSource { namespace, .. } = &mut spec.image {
-        let default = policy.images.data_sources.default.as_ref();
-        namespace.get_or_insert_with(|| default.unwrap_or(&spec.target.namespace).clone());
-    }
+    image_namespace(&mut spec.image, &spec.target, policy);
     spec.customization.hostname.get_or_insert_with(|| spec.target.name.clone());
     Ok(accepted)
+}
+
+fn cluster(request: &Value, target: &mut Target, policy: &Policy) {
+    if request.pointer("/spec/target/cluster").is_none() {
+        target.cluster = policy.defaults.cluster.clone();
+    }
+}
+
+fn image_namespace(image: &mut Image, target: &Target, policy: &Policy) {
+    if let Image::DataSource { namespace, .. } = image {
+        let default = policy.images.data_sources.default.as_ref();
+        namespace.get_or_insert_with(|| default.unwrap_or(&target.namespace).clone());
+    }
 }

@@ -5,14 +5,19 @@ use crate::problem::{Code, Problem};
 
 use super::Facts;
 
+/// Where requests name images: that of a new machine, and that of a new boot disk.
+pub(super) const IMAGES: [&str; 2] = ["/spec/image", "/spec/operationSpec/image"];
+
 pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
-    let pointer = "/spec/image/reference";
-    if facts.text(pointer).is_some() && facts.parsed::<ImageReference>(pointer).is_none() {
-        found.push(Problem::new(pointer, Code::Pattern, "the registry's name is longer than 253 characters"));
-    }
-    let pointer = "/spec/image/url";
-    if let Some(url) = facts.text(pointer) {
-        if facts.parsed::<crate::name::HttpUrl>(pointer).is_none() {
+    for image in IMAGES {
+        let pointer = format!("{image}/reference");
+        if facts.text(&pointer).is_some() && facts.parsed::<ImageReference>(&pointer).is_none() {
+            let message = "the registry's name is longer than 253 characters";
+            found.push(Problem::new(pointer, Code::Pattern, message));
+        }
+        let pointer = format!("{image}/url");
+        let Some(url) = facts.text(&pointer) else { continue };
+        if facts.parsed::<crate::name::HttpUrl>(&pointer).is_none() {
             found.push(Problem::new(pointer, Code::Pattern, "the host's name is longer than 253 characters"));
         } else if let Some(part) = twofold(url) {
             let message = format!("`{part}` in the path: servers disagree about which file that is");

@@ -5,13 +5,21 @@ use crate::quantity::Quantity;
 
 use super::Facts;
 
+/// Where requests size machines: a new one, and one that is there.
+pub(super) const COMPUTE: [&str; 2] = ["/spec/compute", "/spec/operationSpec/compute"];
+/// Where requests size disks, likewise.
+pub(super) const DISKS: [&str; 2] = ["/spec/disks", "/spec/operationSpec/disks"];
+
 pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     compute(facts, found);
+    instance_type_alone(facts, COMPUTE[1], found);
     found.extend(root_disk(facts));
+    source_of_root(facts, found);
     found.extend(pod_network(facts));
     found.extend(time(facts));
-    let sizes = facts.items("/spec/disks").into_iter().map(|(pointer, _)| format!("{pointer}/size"));
-    for pointer in std::iter::once("/spec/compute/memory".to_owned()).chain(sizes) {
+    let sizes = DISKS.iter().flat_map(|disks| facts.items(disks)).map(|(disk, _)| format!("{disk}/size"));
+    let memory = COMPUTE.iter().map(|compute| format!("{compute}/memory"));
+    for pointer in memory.chain(sizes) {
         if facts.text(&pointer).is_some() && facts.parsed::<Quantity>(&pointer).is_none() {
             found.push(Problem::new(pointer, Code::Range, "more than 1024Ti"));
         }
@@ -26,12 +34,7 @@ fn compute(facts: &Facts<'_>, found: &mut Vec<Problem>) {
         return;
     }
     if has("instanceType") {
-        for other in ["cpu", "memory"].into_iter().filter(|name| has(name)) {
-            found.push(
-                Problem::new(field(other), Code::Exclusive, "an instance type has its own")
-                    .hint("give `instanceType`, or `cpu` and `memory`"),
-            );
-        }
+        instance_type_alone(facts, COMPUTE[0], found);
         return;
     }
     match (has("cpu"), has("memory")) {
@@ -47,9 +50,21 @@ fn compute(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     }
 }
 
+fn instance_type_alone(facts: &Facts<'_>, compute: &str, found: &mut Vec<Problem>) {
+    let has = |name: &&str| facts.has(&format!("{compute}/{name}"));
+    if facts.get(compute).is_none() || !has(&"instanceType") {
+        return;
+    }
+    for other in ["cpu", "memory"].into_iter().filter(has) {
+        let problem =
+            Problem::new(format!("{compute}/{other}"), Code::Exclusive, "an instance type has its own");
+        found.push(problem.hint("give `instanceType`, or `cpu` and `memory`"));
+    }
+}
+
 fn root_disk(facts: &Facts<'_>) -> Option<Problem> {
     let source = facts.text("/spec/image/source")?;
-    let needed = matches!(source, "data-source" | "registry" | "http");
+    let needed = matches!(source, "data-source" | "registry" | "http" | "snapshot");
     let disks = facts.items("/spec/disks");
     if facts.has("/spec/disks") && facts.get("/spec/disks").is_none() {
         return None;
@@ -79,6 +94,18 @@ fn root_disk(facts: &Facts<'_>) -> Option<Problem> {
             )
         }
         _ => None,
+    }
+}
+
+/// The boot disk is made from `image`, and from nothing else.
+fn source_of_root(facts: &Facts<'_>, found: &mut Vec<Problem>) {
+    for (disk, _) in facts.items("/spec/disks") {
+        let source = format!("{disk}/source");
+        if facts.has(&source) && facts.text(&format!("{disk}/role")) == Some("root") {
+            let message = "the boot disk is made from `image`";
+            let problem = Problem::new(source, Code::Exclusive, message);
+            found.push(problem.hint("name the snapshot there: `image: {source: snapshot, name: …}`"));
+        }
     }
 }
 

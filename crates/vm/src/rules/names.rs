@@ -12,23 +12,31 @@ use super::Facts;
 const LABEL: usize = 63;
 /// What is appended to a machine's name for its boot disk.
 const ROOT_SUFFIX: usize = "-".len() + ROOT.len() + VOLUME_SUFFIX;
+const TARGET: &str = "/spec/target/name";
+const NEW_DISKS: &str = "/spec/operationSpec/disks";
 /// What render-vm calls the volume of the cloud-config.
 const CLOUD_INIT: &str = "cloud-init";
 
 pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
-    let name = machine(facts, found);
+    let name = match facts.operation() {
+        // the machine is there; only a new boot disk is named after it
+        Some("repave") => facts.text(TARGET).and_then(|name| fits(TARGET, name, found)),
+        Some("provision") | None => machine(facts, TARGET, found),
+        Some(_) => None,
+    };
     if let Some(hostname) = facts.text("/spec/customization/hostname") {
         found.extend(digits("/spec/customization/hostname", hostname));
     }
-    for (pointer, kind) in [("/spec/disks", "disk"), ("/spec/networks", "network")] {
+    for (list, kind) in [("/spec/disks", "disk"), ("/spec/networks", "network"), (NEW_DISKS, "disk")] {
         let mut seen = Vec::new();
-        for (pointer, _) in facts.items(pointer) {
+        for (pointer, _) in facts.items(list) {
             let pointer = format!("{pointer}/name");
             let Some(item) = facts.text(&pointer) else { continue };
             if seen.contains(&item) {
                 let message = format!("a second {kind} with the name {}", echo(item));
-                found.push(Problem::new(&pointer, Code::DuplicateName, message).hint("give it another name"));
-            } else if kind == "disk" {
+                let hint = if list == NEW_DISKS { "keep one" } else { "give it another name" };
+                found.push(Problem::new(&pointer, Code::DuplicateName, message).hint(hint));
+            } else if list == "/spec/disks" {
                 found.extend(disk(facts, &pointer, name, item));
             }
             seen.push(item);
@@ -37,14 +45,18 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
 }
 
 /// The machine's name, if disks can be named after it.
-fn machine<'a>(facts: &Facts<'a>, found: &mut Vec<Problem>) -> Option<&'a str> {
-    let pointer = "/spec/target/name";
+fn machine<'a>(facts: &Facts<'a>, pointer: &str, found: &mut Vec<Problem>) -> Option<&'a str> {
     let name = facts.text(pointer)?;
     if RESERVED.contains(&name) {
         let message = format!("{} would be read as a file with a meaning of its own", echo(name));
         found.push(Problem::new(pointer, Code::ReservedName, message).hint(format!("such as `{name}-1`")));
     }
     found.extend(digits(pointer, name));
+    fits(pointer, name, found)
+}
+
+/// The machine's name, if its boot disk can be named after it.
+fn fits<'a>(pointer: &str, name: &'a str, found: &mut Vec<Problem>) -> Option<&'a str> {
     let over = (name.len() + ROOT_SUFFIX).checked_sub(LABEL).filter(|over| *over > 0);
     match over {
         Some(over) => {

@@ -5,9 +5,12 @@ use crate::policy::{Policy, Wildcard, listed};
 use crate::problem::{Code, Problem, echo, nearest};
 use crate::quantity::Quantity;
 
-use super::{Facts, image::inside};
+use super::Facts;
+use super::image::{IMAGES, inside};
+use super::machine::{COMPUTE, DISKS};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
+    found.extend(operation(facts, policy));
     found.extend(cluster(facts, policy));
     found.extend(namespace(facts, policy));
     found.extend(name(facts, policy));
@@ -17,11 +20,16 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
             found.push(Problem::new(pointer, Code::PolicyRequired, "the policy wants it filled"));
         }
     }
-    compute(facts, policy, found);
+    for at in COMPUTE {
+        compute(facts, policy, at, found);
+    }
     disks(facts, policy, found);
-    found.extend(reference(facts, policy));
-    found.extend(url(facts, policy));
-    found.extend(data_source(facts, policy));
+    for at in IMAGES {
+        found.extend(reference(facts, policy, &format!("{at}/reference")));
+        found.extend(url(facts, policy, &format!("{at}/url")));
+        found.extend(data_source(facts, policy, &format!("{at}/namespace")));
+    }
+    found.extend(profile(facts, policy));
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {
@@ -32,6 +40,23 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
             found.push(problem.hint("use `access` and the other fields of `customization`"));
         }
     }
+}
+
+fn operation(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
+    let word = facts.operation().filter(|word| !policy.allows_operation(word))?;
+    let message = format!("the policy does not allow {}", echo(word));
+    let names: Vec<&str> = policy.operations.iter().map(Label::as_str).collect();
+    Some(
+        Problem::new("/spec/operation", Code::PolicyOperation, message)
+            .hint(format!("allowed: {}", several(&names))),
+    )
+}
+
+fn profile(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
+    let pointer = "/spec/operationSpec/profile";
+    let name = facts.text(pointer).filter(|name| !listed(&policy.patch_profiles, name))?;
+    let message = format!("the policy does not allow {}", echo(name));
+    Some(Problem::new(pointer, Code::PolicyPatch, message).hint(allowed(&policy.patch_profiles)))
 }
 
 fn cluster(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
@@ -67,8 +92,8 @@ fn namespace(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
 }
 
 fn name(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
-    let pointer = "/spec/target/name";
     let pattern = policy.name_pattern.as_ref()?;
+    let pointer = "/spec/target/name";
     let name = facts.text(pointer).filter(|name| !pattern.matches(name))?;
     let message = format!("the policy wants names of another form than {}", echo(name));
     Some(
@@ -77,8 +102,9 @@ fn name(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     )
 }
 
-fn compute(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
-    let (cpu, memory) = ("/spec/compute/cpu", "/spec/compute/memory");
+fn compute(facts: &Facts<'_>, policy: &Policy, at: &str, found: &mut Vec<Problem>) {
+    let (cpu, memory) = (format!("{at}/cpu"), format!("{at}/memory"));
+    let (cpu, memory) = (cpu.as_str(), memory.as_str());
     if policy.allow.cpu_and_memory {
         if let (Some(cpus), Some(most)) = (facts.number(cpu), policy.limits.cpu)
             && cpus > u64::from(most)
@@ -104,8 +130,8 @@ fn compute(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
             found.push(Problem::new(pointer, Code::PolicyCompute, message).hint("give `instanceType`"));
         }
     }
-    let pointer = "/spec/compute/instanceType";
-    if let Some(name) = facts.text(pointer).filter(|name| !listed(&policy.instance_types, name)) {
+    let pointer = format!("{at}/instanceType");
+    if let Some(name) = facts.text(&pointer).filter(|name| !listed(&policy.instance_types, name)) {
         let message = format!("the policy does not allow {}", echo(name));
         found.push(
             Problem::new(pointer, Code::PolicyInstanceType, message).hint(allowed(&policy.instance_types)),
@@ -119,7 +145,7 @@ fn disks(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
         let message = format!("{} disks, the policy allows {most}", disks.len());
         found.push(Problem::new("/spec/disks", Code::PolicyDisk, message));
     }
-    for (disk, _) in disks {
+    for (disk, _) in DISKS.iter().flat_map(|list| facts.items(list)) {
         let size = format!("{disk}/size");
         if let (Some(wanted), Some(most)) = (facts.parsed::<Quantity>(&size), policy.limits.disk_size)
             && wanted > most
@@ -161,8 +187,7 @@ fn storage(facts: &Facts<'_>, policy: &Policy, disk: &str) -> Option<Problem> {
     Some(problem.hint(if policy.storage_tiers.is_empty() { "leave it out" } else { "name a `tier`" }))
 }
 
-fn reference(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
-    let pointer = "/spec/image/reference";
+fn reference(facts: &Facts<'_>, policy: &Policy, pointer: &str) -> Option<Problem> {
     let reference = facts.text(pointer).filter(|reference| !policy.lists_image(reference))?;
     let host = reference.split('/').next().unwrap_or_default();
     let refuse = |why: String| Some(Problem::new(pointer, Code::PolicyImage, why));
@@ -175,8 +200,7 @@ fn reference(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     refuse(format!("{} is {why}, and the policy does not list it", echo(host)))
 }
 
-fn url(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
-    let pointer = "/spec/image/url";
+fn url(facts: &Facts<'_>, policy: &Policy, pointer: &str) -> Option<Problem> {
     let url = facts.text(pointer).filter(|url| !policy.lists_url(url))?;
     let (scheme, rest) = url.split_once("://")?;
     let host = rest.split(['/', '?']).next().unwrap_or_default();
@@ -194,8 +218,7 @@ fn url(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
     refuse(format!("{} is {why}, and the policy does not list it", echo(host)))
 }
 
-fn data_source(facts: &Facts<'_>, policy: &Policy) -> Option<Problem> {
-    let pointer = "/spec/image/namespace";
+fn data_source(facts: &Facts<'_>, policy: &Policy, pointer: &str) -> Option<Problem> {
     let own = facts.text("/spec/target/namespace")?;
     let namespace = facts.text(pointer).filter(|namespace| !policy.allows_data_source(namespace, own))?;
     let problem = Problem::new(

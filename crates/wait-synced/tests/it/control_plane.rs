@@ -233,7 +233,7 @@ async fn bad_ends_fail_at_once_in_the_controllers_words() {
         let (code, log, took) = bed.wait(&ours, "5m").await.unwrap();
         assert_eq!(code, 40, "{namespace}: {log}");
         assert!(last(&log).starts_with(words), "{log}");
-        assert!(took < Duration::from_secs(20), "{namespace}: {took:?}");
+        assert!(took < Duration::from_mins(2), "{namespace}: {took:?}");
     }
     let bed = Bed::new(shared().await, "ws-sync").await;
     let words = "admission webhook \"virtualmachine-validator.kubevirt.io\" denied the request: no";
@@ -247,7 +247,7 @@ async fn bad_ends_fail_at_once_in_the_controllers_words() {
             && last(&log).contains(words),
         "{log}"
     );
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_mins(2), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,5 +313,5 @@ async fn few_rights_are_enough_and_a_missing_one_is_named() {
          forbidden: User \"system:serviceaccount:ws-rights:await-vm\" cannot get resource \"virtualmachineinstances\" in API group \
          \"kubevirt.io\" in the namespace \"ws-rights\""
     );
-    assert!(took < Duration::from_secs(90), "{took:?}");
+    assert!(took < Duration::from_mins(3), "{took:?}");
 }

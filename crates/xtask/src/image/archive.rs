@@ -18,6 +18,8 @@ pub(crate) struct Image<'a> {
     pub(crate) stage: &'a Stage,
     /// Absolute path, mode and content of each file.
     pub(crate) files: Vec<(String, u32, Vec<u8>)>,
+    /// Absolute path of each symbolic link, and what it says.
+    pub(crate) links: Vec<(String, &'a str)>,
     /// As in the OCI specification, such as `amd64`.
     pub(crate) architecture: &'static str,
 }
@@ -68,7 +70,7 @@ pub(crate) fn write(image: &Image<'_>, name: &str, output: &Path) -> Result<(u64
     Ok((file.metadata()?.len(), digest(&manifest)))
 }
 
-/// The one layer: folders first, then files, each sorted.
+/// The one layer: folders first, then files, then links, each sorted.
 fn layer(image: &Image<'_>) -> Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let folders: BTreeSet<&Path> = image
@@ -85,6 +87,12 @@ fn layer(image: &Image<'_>) -> Result<Vec<u8>> {
     files.sort();
     for (path, mode, bytes) in files {
         append(&mut tar, path.trim_start_matches('/'), *mode, bytes)?;
+    }
+    let mut links: Vec<_> = image.links.iter().collect();
+    links.sort();
+    for (path, target) in links {
+        let mut header = header(tar::EntryType::Symlink, 0o777, 0);
+        tar.append_link(&mut header, path.trim_start_matches('/'), target)?;
     }
     Ok(tar.into_inner()?)
 }
@@ -148,6 +156,7 @@ mod tests {
         let mut image = Image {
             stage: &stage,
             files: vec![file("/usr/bin/git-push", 0o755), file("/etc/ssl/ca.crt", 0o644)],
+            links: vec![("/usr/bin/fetch-vm".to_owned(), "git-push")],
             architecture: "amd64",
         };
         let folder = tempfile::tempdir().unwrap();
@@ -189,7 +198,8 @@ mod tests {
                 "usr 755",
                 "usr/bin 755",
                 "etc/ssl/ca.crt 644",
-                "usr/bin/git-push 755"
+                "usr/bin/git-push 755",
+                "usr/bin/fetch-vm 777"
             ]
         );
     }

@@ -25,9 +25,9 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The binary that this file is: what the build stage puts to `/out`.
-    pub(crate) fn binary(&self) -> Option<&str> {
-        self.from.strip_prefix("/out/")
+    /// Whether these are the binaries: all that the build stage puts to `/out`.
+    pub(crate) fn binaries(&self) -> bool {
+        self.from == "/out/"
     }
 }
 
@@ -75,10 +75,12 @@ fn pairs(mut rest: &str) -> Result<Vec<(String, String)>> {
 fn copy(rest: &str) -> Result<File> {
     let words: Vec<&str> = rest.split_whitespace().collect();
     match words[..] {
-        ["--from=build", from, to] if to.starts_with('/') && !to.ends_with('/') => {
+        ["--from=build", from, to] if to.starts_with('/') && to.ends_with('/') == (from == "/out/") => {
             Ok(File { from: from.to_owned(), to: to.to_owned() })
         }
-        _ => bail!("`COPY {rest}`: expected `--from=build`, one file and its whole new path"),
+        _ => bail!(
+            "`COPY {rest}`: expected `--from=build`, `/out/` and a folder, or one file and its whole new path"
+        ),
     }
 }
 
@@ -89,9 +91,9 @@ mod tests {
     #[test]
     fn the_last_stage_is_read() {
         let text = "FROM a AS build\nRUN x\n\n# why\nFROM scratch\nLABEL a=\"b c\" \\\n  d=\"e\"\nENV PATH=\"/bin\"\n\
-                    USER 65532:0\nCOPY --from=build /out/git-push /bin/git-push\n";
-        let file = File { from: "/out/git-push".to_owned(), to: "/bin/git-push".to_owned() };
-        assert_eq!(file.binary(), Some("git-push"));
+                    USER 65532:0\nCOPY --from=build /out/ /bin/\n";
+        let file = File { from: "/out/".to_owned(), to: "/bin/".to_owned() };
+        assert!(file.binaries());
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(
             last_stage(text).unwrap(),
@@ -113,7 +115,7 @@ mod tests {
             ("FROM scratch\nENV A=b\n", "expected name=\"value\" in `A=b`"),
             (
                 "FROM scratch\nCOPY a b /c/\n",
-                "`COPY a b /c/`: expected `--from=build`, one file and its whole new path",
+                "`COPY a b /c/`: expected `--from=build`, `/out/` and a folder, or one file and its whole new path",
             ),
         ] {
             assert_eq!(last_stage(text).unwrap_err().to_string(), error);

@@ -18,9 +18,19 @@ pub(crate) struct Binary {
 pub(crate) fn all() -> Vec<Binary> {
     vec![
         binary::<validate_request::Args>("validate-request"),
+        binary::<lease_vm::Args>("lease-vm"),
+        binary::<fetch_vm::Args>("fetch-vm"),
         binary::<render_vm::Args>("render-vm"),
         binary::<git_push::Args>("git-push"),
         binary::<wait_synced::Args>("wait-synced"),
+        binary::<stop_start_vm::Args>("stop-start-vm"),
+        binary::<snapshot_vm::Args>("snapshot-vm"),
+        binary::<restore_vm::Args>("restore-vm"),
+        binary::<verify_vm::Args>("verify-vm"),
+        binary::<resolve_image::Args>("resolve-image"),
+        binary::<grow_disk::Args>("grow-disk"),
+        binary::<patch_disk::Args>("patch-disk"),
+        binary::<patch_guest::Args>("patch-guest"),
         binary::<report_outcome::Args>("report-outcome"),
     ]
 }

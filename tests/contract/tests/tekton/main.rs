@@ -7,9 +7,11 @@
 
 mod binaries;
 mod images;
+mod lease;
 mod metadata;
 mod pipelines;
 mod roles;
+mod samples;
 mod steps;
 mod tasks;
 mod uses;

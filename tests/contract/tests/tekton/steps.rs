@@ -1,46 +1,13 @@
 //! The command line of every step, in Tasks and StepActions, against the binary's own clap command.
 
+mod exceptions;
+
 use testbed::pipeline::model::Named;
 
 use crate::binaries::Flag;
 use crate::check;
 use crate::uses::{Use, Value, uses, value};
-
-/// Flags that no param sets, with the reason.
-const UNEXPOSED: &[(&str, &str, &str)] = &[
-    (
-        "*",
-        "log-format",
-        "a task's log is read by people; who collects logs sets the format in the cluster's own copy",
-    ),
-    ("*", "outcome-path", "Tekton's own path: results have no other place"),
-    ("validate-request", "schema", "prints instead of checking; for people at a terminal"),
-    (
-        "validate-request",
-        "report",
-        "a Task has its results and its log, and no place for a third form of them",
-    ),
-    ("validate-request", "request-file", "a Task gets the request as a param"),
-    ("render-vm", "diff", "prints a difference; for people at a terminal"),
-    ("render-vm", "layout", "has one value so far"),
-    ("git-push", "dry-run", "prints a difference; for people at a terminal"),
-];
-/// Flags that a composed Task leaves at their default, with the reason: task, binary, flag.
-const LEFT: &[(&str, &str, &str, &str)] = &[
-    ("publish-vm", "validate-request", "timeout", "takes milliseconds"),
-    ("publish-vm", "render-vm", "timeout", "takes milliseconds"),
-    ("publish-vm", "git-push", "base", "a provision makes files that were not there"),
-    ("publish-vm", "git-push", "request", "what render-vm makes has one `request.yaml`"),
-    ("publish-vm", "git-push", "keep", "its default is where render-vm puts what machines share"),
-    ("publish-vm", "git-push", "message", "made from the request"),
-];
-/// Params whose name is not the flag's: task, flag, param, reason.
-const RENAMED: &[(&str, &str, &str, &str)] =
-    &[("publish-vm", "repo-url", "url", "Argo CD reads the repository that is pushed to")];
-
-/// Flags that clap lets be absent only beside one that no param sets: binary, flag.
-const NEEDED: &[(&str, &str)] =
-    &[("git-push", "url"), ("render-vm", "output"), ("validate-request", "request")];
+use exceptions::{ALTERNATIVES, DEFAULTS, INSISTED, LEFT, NEEDED, OMITTED, ONE_OF, RENAMED, UNEXPOSED, left};
 
 #[test]
 fn arguments_are_whole_values_of_declared_things() {
@@ -77,17 +44,25 @@ fn the_binary_accepts_its_arguments() {
     check("command lines", |world, problems| {
         for used in uses(world, problems) {
             for (which, all) in [("params at their defaults", false), ("every param given", true)] {
-                let filled = used.args.iter().map(|(flag, text)| {
+                let other = ALTERNATIVES.iter().find(|(b, _, tasks)| {
+                    *b == used.binary.name && (*tasks || used.step_action) && !used.composed
+                });
+                let other = other.map_or(&[][..], |(_, flags, _)| *flags);
+                let kept = used.args.iter().filter(|(flag, _)| !all || !other.contains(flag));
+                let filled = kept.map(|(flag, text)| {
                     let known = used.binary.flag(flag);
                     let filled = match value(text, used.step_action) {
                         Value::Param(name) => {
                             let default =
                                 used.params.iter().find(|p| p.name == name).and_then(|p| p.default.clone());
                             let sample = || known.as_ref().map(sample).unwrap_or_default();
-                            if all { sample() } else { default.unwrap_or_else(sample) }
+                            let given =
+                                all || used.step_action && ONE_OF.contains(&(used.binary.name, *flag));
+                            if given { sample() } else { default.unwrap_or_else(sample) }
                         }
                         Value::Workspace(_, rest) => format!("/workspace/x{rest}"),
                         Value::Outcome => "/tekton/results/outcome".to_owned(),
+                        Value::Variable => "run-pod".to_owned(),
                         Value::Constant | Value::Unknown => (*text).to_owned(),
                     };
                     format!("--{flag}={filled}")
@@ -112,7 +87,16 @@ fn sample(flag: &Flag) -> String {
         "PORT" => "22".to_owned(),
         "BOOL" => "true".to_owned(),
         "JSON" | "TEXT" => "{\"a\": \"b c\"}".to_owned(),
-        "STATE" | "LAYOUT" => flag.default.clone().unwrap_or_default(),
+        "STATE" | "LAYOUT" | "ACTION" | "VIA" | "HOW" | "GUEST-DIR" => {
+            flag.default.clone().unwrap_or_default()
+        }
+        "POWER" => "off".to_owned(),
+        "PHASE" => "stop".to_owned(),
+        "KIND" => "pvc".to_owned(),
+        "AMOUNT" => "8Gi".to_owned(),
+        "NUMBER" => "2".to_owned(),
+        "CLAIM=SIZE,…" => "web-data=1Gi".to_owned(),
+        "PATH:PORT" => "/healthz:8080".to_owned(),
         _ => "some-name".to_owned(),
     }
 }
@@ -120,21 +104,27 @@ fn sample(flag: &Flag) -> String {
 #[test]
 fn every_flag_is_a_param_and_every_param_a_flag() {
     check("flags and params", |world, problems| {
-        let mut unused: Vec<String> = LEFT.iter().map(|l| format!("{l:?}")).collect();
-        unused.extend(RENAMED.iter().map(|r| format!("{r:?}")));
+        let mut unused: Vec<String> = RENAMED.iter().map(|r| format!("{r:?}")).collect();
+        let every =
+            LEFT.iter().flat_map(|(owners, b, flags, _)| owners.iter().map(move |o| (*o, *b, *flags)));
+        unused.extend(every.flat_map(|(o, b, flags)| flags.iter().map(move |f| format!("{o}, {b}: {f}"))));
         let all = uses(world, problems);
         for used in &all {
             let Use { file, owner, binary, .. } = used;
             for flag in binary.flags() {
-                let given = used.args.iter().any(|(name, _)| *name == flag.name);
+                // a Task may run a binary in several roles, each with flags of its own
+                let roles = all.iter().filter(|u| {
+                    u.owner == *owner && u.binary.name == binary.name && u.step_action == used.step_action
+                });
+                let given = roles.flat_map(|u| &u.args).any(|(name, _)| *name == flag.name);
                 let hidden =
                     UNEXPOSED.iter().any(|(b, f, _)| (*b == binary.name || *b == "*") && *f == flag.name);
-                let left =
-                    LEFT.iter().find(|(o, b, f, _)| o == owner && *b == binary.name && *f == flag.name);
-                if let Some(left) = left {
-                    unused.retain(|l| *l != format!("{left:?}"));
+                let left = !used.step_action && !given && left(owner, binary.name, &flag.name);
+                if left {
+                    let names = [binary.name, "*"].map(|b| format!("{owner}, {b}: {}", flag.name));
+                    unused.retain(|l| !names.contains(l));
                 }
-                if !given && !hidden && left.is_none() {
+                if !given && !hidden && !left {
                     let line = format!("--{0}=$(params.{0})", flag.name);
                     problems.push(format!(
                         "{file}: `{}` has the flag; paste\n- {line}\n{}",
@@ -159,12 +149,23 @@ fn every_flag_is_a_param_and_every_param_a_flag() {
                     continue;
                 }
                 let Some(declared) = used.params.iter().find(|p| p.name == param) else { continue };
-                let needed = NEEDED.iter().any(|(b, f)| *b == binary.name && f == flag);
-                let default = known.default.clone().filter(|_| !needed);
-                // steps of one Task may share a param, and only one of them can give it its description
-                let sharing = all.iter().filter(|u| u.owner == *owner && u.step_action == used.step_action);
-                let mut said = sharing.filter_map(|u| u.binary.flag(flag));
-                if declared.default != default || !said.any(|f| f.description == declared.description) {
+                let needed = NEEDED.contains(&(binary.name, *flag))
+                    || !used.step_action && INSISTED.contains(&(*owner, *flag));
+                let own = DEFAULTS.iter().find(|(o, p, ..)| o == owner && *p == param);
+                let default =
+                    own.map_or_else(|| known.default.clone(), |o| Some(o.2.to_owned())).filter(|_| !needed);
+                // steps of one Task may share a param: one of them gives it its description, and one may insist on it
+                let sharing = all.iter().filter(|u| {
+                    u.owner == *owner
+                        && u.step_action == used.step_action
+                        && u.args
+                            .iter()
+                            .any(|(f, text)| f == flag && value(text, u.step_action).is_param(param))
+                });
+                let said: Vec<Flag> = sharing.filter_map(|u| u.binary.flag(flag)).collect();
+                let insisted = declared.default.is_none() && said.iter().any(|f| f.default.is_none());
+                let described = said.iter().any(|f| f.description == declared.description);
+                if (declared.default != default && !insisted) || !described {
                     let wanted = Flag { default, ..known };
                     problems.push(format!(
                         "{file}: `{}` says it otherwise; paste\n{}",
@@ -202,7 +203,9 @@ fn every_param_reaches_a_step() {
             for param in params {
                 let whole = format!("$(params.{})", param.name);
                 let mine = |u: &&Use<'_>| u.owner == name && u.step_action == step_action;
-                if !all.iter().filter(mine).any(|u| u.args.iter().any(|(_, text)| *text == whole)) {
+                let image = |u: &Use<'_>| u.step.is_some_and(|s| s.image == whole);
+                if !all.iter().filter(mine).any(|u| image(u) || u.args.iter().any(|(_, text)| *text == whole))
+                {
                     problems.push(format!("`{name}`: no step takes the param `{}`", param.name));
                 }
             }
@@ -220,8 +223,10 @@ fn results_are_those_that_the_binary_writes() {
                 wanted.push((used.file.clone(), Vec::new(), used.results));
                 wanted.len() - 1
             });
+            let omitted = OMITTED.iter().find(|(task, _)| *task == used.owner && !used.step_action);
             for result in &used.binary.results {
-                if !wanted[at].1.contains(result) {
+                let omitted = omitted.is_some_and(|(_, results)| results.contains(result));
+                if !wanted[at].1.contains(result) && !omitted {
                     wanted[at].1.push(result);
                 }
             }
@@ -259,7 +264,9 @@ fn tekton_waits_longer_than_the_binary() {
                     used.file, step.name
                 )),
                 (tekton, None) => {
-                    let own = used.binary.timeout.get().as_secs();
+                    // what comes on top of `--timeout` is at most what a request may ask for
+                    let proves = used.args.iter().any(|(flag, _)| *flag == "prove-for");
+                    let own = used.binary.timeout.get().as_secs() + if proves { longest_proof() } else { 0 };
                     let tekton = tekton.as_ref().map(|t| t.parse::<step::Timeout>().unwrap().get().as_secs());
                     if tekton.is_none_or(|tekton| tekton < own + 30) {
                         problems.push(format!(
@@ -273,12 +280,24 @@ fn tekton_waits_longer_than_the_binary() {
     });
 }
 
+/// The longest `rollbackForSeconds`.
+fn longest_proof() -> u64 {
+    let field = "/$defs/repaveSpec/properties/rollbackForSeconds/maximum";
+    vm::schema::request().pointer(field).and_then(serde_json::Value::as_u64).unwrap()
+}
+
 #[test]
 fn composed_tasks_name_their_steps_by_their_binaries() {
     check("step names", |world, problems| {
         for used in uses(world, problems) {
             let Some(step) = used.step else { continue };
-            if step.name != used.binary.name || !used.composed && used.owner != step.name {
+            // their steps are their roles
+            if ["patch-disk", "patch-guest"].contains(&used.binary.name) {
+                continue;
+            }
+            // begins with a request, as a flow does: what is done once is named by it
+            let composed = used.composed || used.owner == "patch-guest";
+            if step.name != used.binary.name || !composed && used.owner != step.name {
                 problems.push(format!(
                     "{}: step `{}` runs `{}`: one word for both",
                     used.file, step.name, used.binary.name

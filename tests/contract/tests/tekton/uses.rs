@@ -26,7 +26,8 @@ pub(crate) fn uses<'a>(world: &'a World, problems: &mut Vec<String>) -> Vec<Use<
     let mut uses = Vec::new();
     let mut split = |file: &str, command: &'a [String], args: &'a [String]| {
         let binary = match command {
-            [one] => world.binary(one),
+            // from a volume where another image finds it
+            [one] => world.binary(one.strip_prefix("/work/").unwrap_or(one)),
             _ => None,
         };
         if binary.is_none() {
@@ -92,8 +93,17 @@ pub(crate) enum Value<'a> {
     /// The workspace, and a constant path below it.
     Workspace(&'a str, &'a str),
     Outcome,
+    /// A variable that the kubelet fills in.
+    Variable,
     Constant,
     Unknown,
+}
+
+impl Value<'_> {
+    /// Whether it is this param.
+    pub(crate) fn is_param(&self, name: &str) -> bool {
+        matches!(self, Self::Param(param) if *param == name)
+    }
 }
 
 pub(crate) fn value(text: &str, step_action: bool) -> Value<'_> {
@@ -104,6 +114,7 @@ pub(crate) fn value(text: &str, step_action: bool) -> Value<'_> {
         None => Value::Constant,
         Some((_, rest)) if rest.contains('$') => Value::Unknown,
         Some((expression, "")) if expression == outcome => Value::Outcome,
+        Some(("POD_NAME" | "PIPELINE_RUN", "")) => Value::Variable,
         Some((expression, rest)) => {
             if let Some(name) = expression.strip_prefix("params.").filter(|_| rest.is_empty()) {
                 Value::Param(name)

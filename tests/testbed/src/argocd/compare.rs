@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Syncer, compared_to, health::Live, tracking_prefix};
+use super::{Syncer, compared_to, deletion::needs_word, health::Live, tracking_prefix};
 use crate::standin::{Kind, items, now, text};
 
 const TRACKING: &str = "argocd.argoproj.io/tracking-id";
@@ -18,13 +18,15 @@ pub(super) struct Pair {
 }
 
 impl Syncer {
-    /// The status after a comparison, all but an operation's part.
-    pub(super) async fn compare(&mut self, application: &Value, live: &Live) -> Result<Value> {
+    /// The status after a comparison, all but an operation's part. Not `fully`: with the commit of the last one, and its `reconciledAt`.
+    pub(super) async fn compare(&mut self, application: &Value, live: &Live, fully: bool) -> Result<Value> {
         let mut status = application.get("status").cloned().unwrap_or(json!({}));
         let before = text(application, "/status/sync/revision").to_owned();
-        let (revision, wanted) = self.wanted(application, &before).await;
+        let (revision, wanted) = self.wanted(application, &before, fully).await;
         status["controllerNamespace"] = application["metadata"]["namespace"].clone();
-        status["reconciledAt"] = json!(now());
+        if fully || status.get("reconciledAt").is_none() {
+            status["reconciledAt"] = json!(now());
+        }
         status["resourceHealthSource"] = json!("appTree");
         status["sourceHydrator"] = json!({});
         status["summary"] = json!({});
@@ -73,7 +75,12 @@ impl Syncer {
     }
 
     /// The commit to compare with, and its objects or why there are none.
-    async fn wanted(&self, application: &Value, before: &str) -> (String, Result<Vec<Value>, String>) {
+    async fn wanted(
+        &self,
+        application: &Value,
+        before: &str,
+        fully: bool,
+    ) -> (String, Result<Vec<Value>, String>) {
         let source = &application["spec"]["source"];
         let branch = text(source, "/targetRevision").to_owned();
         let url = text(source, "/repoURL");
@@ -81,7 +88,8 @@ impl Syncer {
             return (branch, Err("failed to list refs: repository not found".to_owned()));
         };
         let is_commit = before.len() == 40 && before.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let revision = if self.knobs().frozen && is_commit { before.to_owned() } else { branch.clone() };
+        let revision =
+            if (self.knobs().frozen || !fully) && is_commit { before.to_owned() } else { branch.clone() };
         match repository.resolve(&revision).await {
             Ok(commit) => {
                 let objects = repository.manifests(&commit, source).await;
@@ -108,14 +116,7 @@ impl Syncer {
                 format!("{}{group}/{}:{place}", tracking_prefix(application), text(&target, "/kind"));
             target["metadata"]["annotations"][TRACKING] = json!(tracked);
             let path = kind.of(&target);
-            let live = self.objects.get(&path).await?;
-            let in_sync = match &live {
-                None => false,
-                Some(live) => {
-                    let applied = self.objects.apply(&path, &target, true).await;
-                    applied.is_ok_and(|applied| essence(&applied) == essence(live))
-                }
-            };
+            let (live, in_sync) = self.live(&path, &target).await?;
             pairs.push(Pair { path, target: Some(target), live, in_sync });
         }
         for resource in items(application, "/status/resources") {
@@ -129,6 +130,21 @@ impl Syncer {
             }
         }
         Ok(pairs)
+    }
+
+    /// The live object, and whether applying the target would change nothing of it.
+    async fn live(&self, path: &str, target: &Value) -> Result<(Option<Value>, bool)> {
+        loop {
+            let Some(live) = self.objects.get(path).await? else { return Ok((None, false)) };
+            let Ok(applied) = self.objects.apply(path, target, true).await else {
+                return Ok((Some(live), false));
+            };
+            // What somebody else wrote in between is no difference: a dry run leaves the version as it is.
+            if applied["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] {
+                let in_sync = essence(&applied) == essence(&live);
+                return Ok((Some(live), in_sync));
+            }
+        }
     }
 
     pub(super) async fn path_of(&mut self, resource: &Value) -> Result<String> {
@@ -189,6 +205,9 @@ fn resource(pair: &Pair) -> Value {
     }
     if pair.target.is_none() {
         resource["requiresPruning"] = json!(true);
+    }
+    if [&pair.target, &pair.live].into_iter().flatten().any(needs_word) {
+        resource["requiresDeletionConfirmation"] = json!(true);
     }
     resource
 }

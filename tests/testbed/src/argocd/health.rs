@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::standin::{Objects, claims, condition, items, key, machines, text, volumes};
+use crate::standin::{Objects, applications, claims, condition, items, key, machines, text, volumes};
 
 /// The live objects that have a health.
 pub(super) struct Live(HashMap<(&'static str, String, String), Value>);
@@ -13,15 +13,26 @@ pub(super) struct Live(HashMap<(&'static str, String, String), Value>);
 impl Live {
     pub(super) async fn read(objects: &Objects) -> Result<Self> {
         let mut live = HashMap::new();
-        for (kind, place) in
-            [("VirtualMachine", machines()), ("DataVolume", volumes()), ("PersistentVolumeClaim", claims())]
-        {
+        for (kind, place) in [
+            ("VirtualMachine", machines()),
+            ("DataVolume", volumes()),
+            ("PersistentVolumeClaim", claims()),
+            ("Application", applications()),
+        ] {
             for object in objects.list(&place).await? {
                 let (namespace, name) = key(&object);
                 live.insert((kind, namespace, name), object);
             }
         }
         Ok(Self(live))
+    }
+
+    /// An object, or null where it is gone; none where its kind is not looked at.
+    pub(super) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<&Value> {
+        let kind = ["VirtualMachine", "DataVolume", "PersistentVolumeClaim", "Application"]
+            .into_iter()
+            .find(|other| *other == kind)?;
+        Some(self.0.get(&(kind, namespace.to_owned(), name.to_owned())).unwrap_or(&Value::Null))
     }
 
     /// The health of an application with these resources: that of the worst. One that is missing does not count, unless all are.

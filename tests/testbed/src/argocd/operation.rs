@@ -3,41 +3,65 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time;
 
-use super::{
-    Syncer,
-    compare::{Pair, group, option},
-    health::Live,
-};
+use super::{Syncer, attempt::Attempt, health::Live};
 use crate::standin::{applications, items, now, text};
 
 const DEFAULT_RETRIES: u64 = 5;
 
-/// Whether a sync is to be started by itself; where it is not because the last one of this commit failed, the condition says so.
-pub(super) fn due(application: &Value, status: &mut Value) -> bool {
+/// Whether a sync is to be started by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// No; where the last one of this commit failed, or everything would go, the condition says so.
+    No,
+    /// For a new commit.
+    Sync,
+    /// This commit was synced, and somebody changed something since.
+    Heal,
+}
+
+pub(super) fn due(application: &Value, status: &mut Value) -> Due {
     let automated = &application["spec"]["syncPolicy"]["automated"];
     if !automated.is_object() || automated["enabled"] == false || text(status, "/sync/status") != "OutOfSync"
     {
-        return false;
+        return Due::No;
     }
     let state = &application["status"]["operationState"];
     if application.get("operation").is_some() {
-        return false;
+        return Due::No;
+    }
+    let to_prune = |resource: &Value| resource["requiresPruning"] == true;
+    let prune = automated["prune"] == true;
+    if !prune
+        && items(status, "/resources")
+            .iter()
+            .all(|resource| resource["status"] == "Synced" || to_prune(resource))
+    {
+        return Due::No;
     }
     let revision = text(status, "/sync/revision").to_owned();
     let attempted = text(state, "/operation/sync/revision") == revision;
-    match text(state, "/phase") {
+    let due = match text(state, "/phase") {
         "Failed" | "Error" if attempted => {
             let message = format!("Failed last sync attempt to [{revision}]: {}", text(state, "/message"));
-            status["conditions"] =
-                json!([{ "type": "SyncError", "message": message, "lastTransitionTime": now() }]);
-            false
+            return refused(status, &message);
         }
-        "Succeeded" if attempted => automated["selfHeal"] == true,
-        _ => true,
+        "Succeeded" if attempted && automated["selfHeal"] != true => return Due::No,
+        "Succeeded" if attempted => Due::Heal,
+        _ => Due::Sync,
+    };
+    if prune && automated["allowEmpty"] != true && items(status, "/resources").iter().all(to_prune) {
+        let why = "auto-sync will wipe out all resources";
+        return refused(status, &format!("Skipping sync attempt to [{revision}]: {why}"));
     }
+    due
+}
+
+fn refused(status: &mut Value, message: &str) -> Due {
+    status["conditions"] = json!([{ "type": "SyncError", "message": message, "lastTransitionTime": now() }]);
+    Due::No
 }
 
 /// The operation that the controller starts by itself.
@@ -55,34 +79,36 @@ pub(super) fn automated(application: &Value, revision: &str) -> Value {
 }
 
 impl Syncer {
-    /// Run the operation, or try it again, with `status` as it was last written.
+    /// Run the operation, or go on with it, with `status` as it was last written.
     pub(super) async fn operate(
         &mut self,
         application: &Value,
         live: &Live,
         mut status: Value,
+        operation: Value,
     ) -> Result<()> {
-        let revision = match text(&status, "/operationState/operation/sync/revision") {
-            "" => text(&status, "/sync/revision").to_owned(),
-            again => again.to_owned(),
-        };
+        let id = text(application, "/metadata/uid").to_owned();
+        let revision = text(&operation, "/sync/revision").to_owned();
         let retries = status["operationState"]["retryCount"].as_u64().unwrap_or(0);
         let started = match text(&status, "/operationState/startedAt") {
             "" => now(),
             at => at.to_owned(),
         };
-        let operation = automated(application, &revision);
         let limit = operation["retry"]["limit"].as_u64().unwrap_or(0);
         let mut state = json!({ "operation": operation, "phase": "Running", "startedAt": started });
         if retries > 0 {
             state["retryCount"] = json!(retries);
             state["message"] = json!(format!("Retrying operation. Attempt #{retries}"));
         }
-        self.write(application, &mut status, &state).await?;
+        // One that waits goes on as it was.
+        if !text(&status, "/operationState/message").starts_with("waiting for") {
+            self.write(application, &mut status, &state).await?;
+        }
 
-        let (resources, mut failure) = self.apply(application, &revision).await?;
+        let Attempt { results, mut failure, waiting } =
+            self.attempt(application, &operation, &started).await?;
         state["syncResult"] =
-            json!({ "resources": resources, "revision": revision, "source": application["spec"]["source"] });
+            json!({ "resources": results, "revision": revision, "source": application["spec"]["source"] });
         if failure.is_none() {
             failure.clone_from(&self.knobs().failure);
         }
@@ -95,7 +121,7 @@ impl Syncer {
                 let at = (jiff::Timestamp::now() + wait).strftime("%-I:%M%p");
                 state["retryCount"] = json!(retries + 1);
                 state["message"] = json!(format!("{words}. Retrying attempt #{} at {at}.", retries + 1));
-                self.retry_at.insert(text(application, "/metadata/uid").to_owned(), Instant::now() + wait);
+                self.retry_at.insert(id, Instant::now() + wait);
                 return self.write(application, &mut status, &state).await;
             }
             state["phase"] = json!("Failed");
@@ -103,6 +129,14 @@ impl Syncer {
                 state["message"] = json!(format!("{words} (retried {retries} times)."));
             }
             return self.finish(application, live, status, state).await;
+        }
+        if let Some(words) = waiting {
+            self.retry_at.insert(id, Instant::now() + self.options.pace * 4);
+            state["message"] = json!(words);
+            if status["operationState"] == state {
+                return Ok(());
+            }
+            return self.write(application, &mut status, &state).await;
         }
         // What is applied is not there yet; this lasts until the first look at it.
         let first = items(&state, "/syncResult/resources").first().map(|first| {
@@ -117,6 +151,9 @@ impl Syncer {
         state["phase"] = json!("Succeeded");
         state["message"] = json!("successfully synced (all tasks run)");
         state["finishedAt"] = json!(now());
+        if operation["sync"].get("resources").is_some() {
+            return self.finish(application, live, status, state).await;
+        }
         let mut history = items(&status, "/history").to_vec();
         let id = history.last().and_then(|last| last["id"].as_u64()).map_or(0, |id| id + 1);
         history.push(json!({
@@ -137,13 +174,15 @@ impl Syncer {
         state: Value,
     ) -> Result<()> {
         status["operationState"] = state;
+        // What is live now is not what was compared before the operation, even if somebody makes it look so again.
+        self.prints.remove(text(application, "/metadata/uid"));
         let path = applications().of(application);
         let Some(current) = self.objects.get(&path).await? else { return Ok(()) };
         let parts = [("/operation", Value::Null), ("/status", status)];
         self.objects.set(&path, &current, &parts).await?;
         time::sleep(self.options.pace).await;
         let Some(current) = self.objects.get(&path).await? else { return Ok(()) };
-        let mut compared = self.compare(&current, live).await?;
+        let mut compared = self.compare(&current, live, true).await?;
         // A refresh that came meanwhile stays: it is looked at next. Another sync waits for it.
         due(&current, &mut compared);
         self.objects.set(&path, &current, &[("/status", compared)]).await
@@ -157,120 +196,10 @@ impl Syncer {
         time::sleep(self.options.pace).await;
         Ok(())
     }
-
-    /// Apply and prune; what became of each object, and why it failed if it did.
-    async fn apply(&mut self, application: &Value, revision: &str) -> Result<(Vec<Value>, Option<String>)> {
-        let source = &application["spec"]["source"];
-        let url = text(source, "/repoURL");
-        let repository = self.repositories.iter().find(|repository| repository.is(url)).cloned();
-        let wanted = match repository {
-            Some(repository) => repository.manifests(revision, source).await,
-            None => Err("repository not found".to_owned()),
-        };
-        let wanted = match wanted {
-            Ok(wanted) => wanted,
-            Err(words) => return Ok((Vec::new(), Some(format!("ComparisonError: {words}")))),
-        };
-        let mut results = Vec::new();
-        let policy = &application["spec"]["syncPolicy"];
-        if items(policy, "/syncOptions").iter().any(|option| option == "CreateNamespace=true") {
-            let namespace = text(application, "/spec/destination/namespace");
-            let target =
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-            let path = format!("/api/v1/namespaces/{namespace}");
-            if !namespace.is_empty() && self.objects.get(&path).await?.is_none() {
-                self.objects.apply(&path, &target, false).await?;
-                results.push(result(&target, "PreSync", Ok(format!("namespace/{namespace} created"))));
-            }
-        }
-        let pairs = self.pairs(application, wanted).await?;
-        // As the real one: everything is tried dry first, and nothing is applied where that fails.
-        let mut refused = Vec::new();
-        for Pair { path, target, .. } in &pairs {
-            let Some(target) = target else { continue };
-            let dry = if path.is_empty() {
-                let (kind, api_version) = (text(target, "/kind"), text(target, "/apiVersion"));
-                Some(format!(
-                    "resource mapping not found: no matches for kind \"{kind}\" in version \"{api_version}\""
-                ))
-            } else {
-                self.objects.apply(path, target, true).await.err().map(|error| words(&error))
-            };
-            if let Some(words) = dry {
-                refused.push(result(target, "Sync", Err(words)));
-            }
-        }
-        if let Some(first) = refused.first() {
-            let reason = format!("one or more objects failed to apply, reason: {}", text(first, "/message"));
-            return Ok((refused, Some(reason)));
-        }
-        let mut failure = None;
-        for pair in &pairs {
-            let prune = policy["automated"]["prune"] == true;
-            let outcome = match (&pair.target, &pair.live) {
-                (Some(target), live) => match self.objects.apply(&pair.path, target, false).await {
-                    Ok(applied) => Ok(said(target, live.as_ref(), &applied)),
-                    Err(error) => Err(words(&error)),
-                },
-                (None, Some(live)) if prune && !option(live, "Prune=false") => {
-                    self.objects.delete(&pair.path).await?;
-                    Ok("pruned".to_owned())
-                }
-                _ => Ok("ignored (requires pruning)".to_owned()),
-            };
-            if let (Err(words), None) = (&outcome, &failure) {
-                failure = Some(format!(
-                    "one or more synchronization tasks completed unsuccessfully, reason: {words}"
-                ));
-            }
-            let object = pair.target.as_ref().or(pair.live.as_ref()).unwrap_or(&Value::Null);
-            results.push(result(object, "Sync", outcome));
-        }
-        Ok((results, failure))
-    }
 }
 
-fn said(target: &Value, before: Option<&Value>, after: &Value) -> String {
-    let verb = match before {
-        None => "created",
-        Some(before) if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] => {
-            "unchanged"
-        }
-        Some(_) => "configured",
-    };
-    let mut name = text(target, "/kind").to_ascii_lowercase();
-    if !group(target).is_empty() {
-        name = format!("{name}.{}", group(target));
-    }
-    format!("{name}/{} {verb}", text(target, "/metadata/name"))
-}
-
-fn result(object: &Value, phase: &str, outcome: Result<String, String>) -> Value {
-    let version = text(object, "/apiVersion");
-    let (status, hook, message) = match outcome {
-        Ok(message) if message == "pruned" => ("Pruned", "Succeeded", message),
-        Ok(message) if message.starts_with("ignored") => ("PruneSkipped", "Succeeded", message),
-        Ok(message) => ("Synced", "Running", message),
-        Err(message) => ("SyncFailed", "Failed", message),
-    };
-    let mut fields = Map::new();
-    for (name, value) in [
-        ("group", group(object)),
-        ("hookPhase", hook),
-        ("kind", text(object, "/kind")),
-        ("message", &message),
-        ("name", text(object, "/metadata/name")),
-        ("namespace", text(object, "/metadata/namespace")),
-        ("status", status),
-        ("syncPhase", phase),
-        ("version", version.split_once('/').map_or(version, |(_, version)| version)),
-    ] {
-        fields.insert(name.to_owned(), json!(value));
-    }
-    Value::Object(fields)
-}
-
-fn words(error: &kube::Error) -> String {
+/// Words of the API server for why it refused.
+pub(super) fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),

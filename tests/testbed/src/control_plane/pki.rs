@@ -51,6 +51,7 @@ impl Authority {
                 .ip("127.0.0.1")
                 .dns("localhost")
                 .dns("kubernetes.default.svc")
+                .dns(crate::virt_api::NAME)
                 .build(&context)?;
             Ok(builder.append_extension(names)?)
         })

@@ -1,5 +1,6 @@
 //! `git http-backend` as a CGI program.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -38,10 +39,12 @@ pub(super) async fn answer(
         .env("HTTP_CONTENT_ENCODING", header(CONTENT_ENCODING))
         .env("GIT_PROTOCOL", header(HeaderName::from_static("git-protocol")))
         .env("REMOTE_USER", user)
-        .env("REMOTE_ADDR", "127.0.0.1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(peer) = parts.extensions.get::<SocketAddr>() {
+        command.env("REMOTE_ADDR", peer.ip().to_string()).env("REMOTE_PORT", peer.port().to_string());
+    }
     // absent for a chunked body: git then reads to its end
     if !header(CONTENT_LENGTH).is_empty() {
         command.env("CONTENT_LENGTH", header(CONTENT_LENGTH));

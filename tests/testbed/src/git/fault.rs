@@ -24,10 +24,13 @@ pub enum Fault {
     Reset,
     /// Git does its work, then the answer is lost.
     Accepted(Ending),
-    /// It is sent elsewhere: the answer is a 302 to the same path under this address, such as `http://127.0.0.1:8081`.
-    Redirect(String),
+    /// It is sent elsewhere: the answer is this status, such as 302, to the same path under this address, such as
+    /// `http://127.0.0.1:8081`.
+    Redirect(u16, String),
     /// The branch's lock is held by somebody else while Git works.
     Locked,
+    /// Git is run in the repository with these arguments first, such as `update-ref refs/heads/main <commit>`.
+    Meanwhile(Vec<String>),
     /// Git's work begins this much later.
     Late(Duration),
     /// Git's answer arrives, one byte a second.

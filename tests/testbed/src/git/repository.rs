@@ -105,7 +105,9 @@ impl Repository {
         child.stdin.take().context("no pipe to git")?.write_all(input)?;
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            // `fsck` says on standard output what is wrong
+            let said = [output.stderr, output.stdout].concat();
+            bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&said).trim());
         }
         Ok(output.stdout)
     }

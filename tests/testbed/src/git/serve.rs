@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::backend;
 use super::fault::{Ending, Fault, On};
+use super::repository::ENVIRONMENT;
 use super::{NAME, Seen, Shared, USER, lock, tls::Identity};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -91,17 +92,20 @@ async fn connection(
 }
 
 /// The connection's socket once more, to reset it from within an answer.
-struct Handle(rustix::fd::OwnedFd);
+struct Handle {
+    socket: rustix::fd::OwnedFd,
+    peer: SocketAddr,
+}
 
 impl Handle {
     fn new(stream: &TcpStream) -> io::Result<Self> {
-        Ok(Self(rustix::io::dup(stream)?))
+        Ok(Self { socket: rustix::io::dup(stream)?, peer: stream.peer_addr()? })
     }
 
     /// Make the coming close a reset.
     fn reset(&self) -> io::Error {
         let zero = Some(Duration::ZERO);
-        match rustix::net::sockopt::set_socket_linger(&self.0, zero) {
+        match rustix::net::sockopt::set_socket_linger(&self.socket, zero) {
             Ok(()) => io::ErrorKind::ConnectionReset.into(),
             Err(error) => error.into(),
         }
@@ -114,16 +118,18 @@ async fn request_answer(
     handle: Arc<Handle>,
     request: Request<Incoming>,
 ) -> io::Result<Response<Body>> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(handle.peer);
     let Some(on) = purpose(&parts) else { return Ok(plain(StatusCode::NOT_FOUND)) };
     let authorization = parts.headers.contains_key(AUTHORIZATION);
     lock(&shared.seen).push(Seen { on, authorization });
     // a client asks without credentials first; a fault is for the request that counts
-    if !authorized(&shared, &parts) {
+    let Some(user) = user(&shared, &parts) else {
         let mut response = plain(StatusCode::UNAUTHORIZED);
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"git\""));
         return Ok(response);
-    }
+    };
+    shared.gate.pass(user, on).await;
     let fault = {
         let mut faults = lock(&shared.faults);
         faults.iter().position(|(at, _)| *at == on).map(|n| faults.remove(n).1)
@@ -141,12 +147,21 @@ async fn request_answer(
         }
         Some(Fault::Reset) => Err(handle.reset()),
         Some(Fault::Silence) => std::future::pending().await,
-        Some(Fault::Redirect(to)) => {
+        Some(Fault::Redirect(code, to)) => {
             body.collect().await.map_err(io::Error::other)?;
             let to = format!("{to}{}", parts.uri.path_and_query().map_or("", |p| p.as_str()));
-            let mut response = plain(StatusCode::FOUND);
+            let mut response = plain(StatusCode::from_u16(code).map_err(io::Error::other)?);
             response.headers_mut().insert(LOCATION, HeaderValue::from_str(&to).map_err(io::Error::other)?);
             Ok(response)
+        }
+        Some(Fault::Meanwhile(arguments)) => {
+            let mut command = tokio::process::Command::new("git");
+            let status =
+                command.args(arguments).current_dir(shared.root.join(NAME)).envs(ENVIRONMENT).status();
+            if !status.await?.success() {
+                return Err(io::Error::other("git fails"));
+            }
+            git(&shared, parts, body).await.map(whole)
         }
         Some(Fault::Drip) => git(&shared, parts, body).await.map(drip),
         Some(Fault::Late(time)) => {
@@ -175,11 +190,12 @@ fn purpose(parts: &Parts) -> Option<On> {
     }
 }
 
-fn authorized(shared: &Shared, parts: &Parts) -> bool {
-    let right = openssl::base64::encode_block(format!("{USER}:{}", shared.password).as_bytes());
-    let given =
-        parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Basic "));
-    given == Some(right.as_str())
+/// The user of a request with the right password.
+fn user(shared: &Shared, parts: &Parts) -> Option<String> {
+    let given = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let login = String::from_utf8(openssl::base64::decode_block(given).ok()?).ok()?;
+    let (user, password) = login.split_once(':')?;
+    (password == shared.password).then(|| user.to_owned())
 }
 
 /// Git's answer. It works to its end even if the client goes away: that is how a push lands without its sender knowing.

@@ -67,7 +67,7 @@ async fn a_fault_before_git_keeps_the_branch() {
         Fault::Status(503, Some(1)),
         Fault::Reset,
         Fault::Locked,
-        Fault::Redirect("http://[::1]:1".to_owned()),
+        Fault::Redirect(302, "http://[::1]:1".to_owned()),
     ] {
         let (server, folder) = (Server::plain().await.unwrap(), tempfile::tempdir().unwrap());
         clone_with_a_commit(&server, folder.path());

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Fault, Storage, Virt, claim_names};
+use super::{Fault, IGNORES_ACPI, Storage, Virt, claim_names, status::not_ready};
 use crate::standin::{instances, items, now, remove_condition, set_condition, text};
 
 /// What its claims and `DataVolumes` say to an instance that wants to start.
@@ -160,7 +160,7 @@ impl Virt {
         false
     }
 
-    /// The guest shuts down by itself, its pod ends, the finalizers go.
+    /// The guest shuts down by itself or is killed, its pod ends, the finalizers go.
     async fn stop(
         &mut self,
         instance: &Value,
@@ -177,7 +177,12 @@ impl Virt {
             return Ok(true);
         }
         set_condition(&mut conditions, not_ready("PodTerminating", "virt-launcher pod is terminating"));
-        if self.long_enough(instance, "stopping") {
+        let deaf = self.options.ignores_acpi || instance["metadata"]["annotations"][IGNORES_ACPI] == "true";
+        if deaf && phase == "Running" {
+            if grace_is_over(instance) {
+                enter(&mut status, "Failed");
+            }
+        } else if self.long_enough(instance, "stopping") {
             enter(&mut status, if phase == "Running" { "Succeeded" } else { "Failed" });
         }
         self.write(instance, status, conditions).await?;
@@ -255,11 +260,11 @@ fn image(instance: &Value) -> &str {
     images.rfind(|image| !image.is_empty()).unwrap_or_default()
 }
 
-fn not_ready(reason: &str, message: &str) -> Value {
-    json!({
-        "type": "Ready", "status": "False", "reason": reason, "message": message,
-        "lastProbeTime": now(), "lastTransitionTime": now(),
-    })
+/// Whether a guest that is to stop has had its time: 30 s where the instance does not say otherwise, which a stop by the API may shorten.
+fn grace_is_over(instance: &Value) -> bool {
+    let grace = instance["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+    let since = text(instance, "/metadata/deletionTimestamp").parse::<jiff::Timestamp>();
+    since.is_ok_and(|since| jiff::Timestamp::now().as_second() - since.as_second() > grace)
 }
 
 fn fault(kind: &str, reason: &str, message: &str) -> Value {

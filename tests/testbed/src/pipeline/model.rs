@@ -91,12 +91,29 @@ pub struct Workspace {
     pub read_only: bool,
 }
 
-/// Only `emptyDir`: what has to last or to be secret comes by a workspace.
+/// One of its sources: a folder that ends with the pod, the token of its ServiceAccount, or a volume of the namespace. What has
+/// to last or to be secret comes by a workspace.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Volume {
     pub name: String,
-    pub empty_dir: EmptyDir,
+    pub empty_dir: Option<EmptyDir>,
+    pub projected: Option<Projected>,
+    pub persistent_volume_claim: Option<Claim>,
+}
+
+/// [`super::Flow`] leaves it out, as there is no pod: steps get a kubeconfig by their workspace.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Projected {
+    pub default_mode: Option<u32>,
+    pub sources: Vec<serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Claim {
+    pub claim_name: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -125,6 +142,13 @@ pub struct Step {
     pub env: Vec<Variable>,
     #[serde(default)]
     pub volume_mounts: Vec<Mount>,
+    /// Volumes of mode Block, as devices.
+    #[serde(default)]
+    pub volume_devices: Vec<Device>,
+    /// Instead of what the template says.
+    pub security_context: Option<serde_json::Value>,
+    /// Instead of what the template says.
+    pub compute_resources: Option<serde_json::Value>,
     /// Workspaces that no other step of the Task gets.
     #[serde(default)]
     pub workspaces: Vec<StepWorkspace>,
@@ -133,10 +157,24 @@ pub struct Step {
 }
 
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Variable {
     pub name: String,
+    #[serde(default)]
     pub value: String,
+    pub value_from: Option<ValueFrom>,
+}
+
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValueFrom {
+    pub field_ref: FieldRef,
+}
+
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FieldRef {
+    pub field_path: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -144,6 +182,15 @@ pub struct Variable {
 pub struct Mount {
     pub name: String,
     pub mount_path: String,
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Device {
+    pub name: String,
+    pub device_path: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -210,7 +257,18 @@ pub struct PipelineTask {
     pub run_after: Vec<String>,
     #[serde(default)]
     pub when: Vec<When>,
+    #[serde(default)]
+    pub on_error: OnError,
     pub timeout: Option<String>,
+}
+
+/// What the failure of a task does to the run.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum OnError {
+    #[default]
+    StopAndFail,
+    Continue,
 }
 
 /// A Task of the same namespace; never an inline one, which an admin can forbid.

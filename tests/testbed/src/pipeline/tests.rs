@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use super::{Ended, Event, Flow};
 
+mod rollback;
+
 const PIPELINE: &str = "
 apiVersion: tekton.dev/v1
 kind: Pipeline
@@ -111,13 +113,8 @@ fn flow(pipeline: &str, task: &str, params: &[(&str, &str)]) -> (tempfile::TempD
     }
     let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let here = folder.path().to_owned();
-    let flow = Flow {
-        pipeline: path("p.yaml"),
-        tasks: here.clone(),
-        binaries: here,
-        params,
-        workspaces: BTreeMap::new(),
-    };
+    let flow =
+        Flow { pipeline: path("p.yaml"), tasks: here.clone(), binaries: here, params, ..Flow::default() };
     (folder, flow)
 }
 
@@ -232,5 +229,17 @@ fn what_is_not_known_is_refused() {
     assert_eq!(
         error(PIPELINE, &volume, code),
         "task `first`: step `write` mounts `work`, which is no volume of the Task"
+    );
+}
+
+#[test]
+fn a_workspace_that_a_step_names_is_hidden_from_the_others() {
+    let task =
+        TASK.replace("      command: [end]\n", "      command: [end]\n      workspaces: [{name: secret}]\n");
+    let (_folder, flow) = flow(PIPELINE, &task, &[("code", "0")]);
+    let error = format!("{:#}", flow.run(&mut |_| {}).unwrap_err());
+    assert_eq!(
+        error,
+        "task `first`: step `write` uses the workspace `secret`, which other steps have to themselves"
     );
 }

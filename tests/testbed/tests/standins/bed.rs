@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, WatchEvent, WatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use testbed::{
     argocd::{self, ArgoCd},
     cdi::{self, Cdi},
     control_plane::ControlPlane,
+    disks::Disks,
     kubevirt::{self, KubeVirt},
 };
 
@@ -98,7 +99,7 @@ impl Bed {
         })
     }
 
-    fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Api::namespaced_with(self.client.clone(), self.namespace, &resource)
@@ -117,6 +118,136 @@ impl Bed {
     }
     pub(crate) fn claims(&self) -> Api<DynamicObject> {
         self.api("v1", "PersistentVolumeClaim")
+    }
+    pub(crate) fn snapshots(&self) -> Api<DynamicObject> {
+        self.api("snapshot.kubevirt.io/v1beta1", "VirtualMachineSnapshot")
+    }
+    pub(crate) fn restores(&self) -> Api<DynamicObject> {
+        self.api("snapshot.kubevirt.io/v1beta1", "VirtualMachineRestore")
+    }
+    pub(crate) fn contents(&self) -> Api<DynamicObject> {
+        self.api("snapshot.kubevirt.io/v1beta1", "VirtualMachineSnapshotContent")
+    }
+    pub(crate) fn volume_snapshots(&self) -> Api<DynamicObject> {
+        self.api("snapshot.storage.k8s.io/v1", "VolumeSnapshot")
+    }
+    pub(crate) fn data_sources(&self) -> Api<DynamicObject> {
+        self.api("cdi.kubevirt.io/v1beta1", "DataSource")
+    }
+
+    /// What is in a disk, or that nothing is.
+    pub(crate) async fn disk(&self, claim: &str) -> Result<String> {
+        let disks = Disks::new(self.client.clone());
+        Ok(disks.read(self.namespace, claim).await?.unwrap_or_else(|| "no disk".to_owned()))
+    }
+
+    pub(crate) async fn write_disk(&self, claim: &str, word: &str) -> Result<()> {
+        Disks::new(self.client.clone()).write(self.namespace, claim, word).await
+    }
+
+    /// Make a `DataVolume` and wait until it is filled.
+    pub(crate) async fn volume(&self, name: &str, source: Value) -> Result<Value> {
+        self.create(&self.volumes(), &volume(name, &source)).await?;
+        until(&self.volumes(), name, "filled", |volume| volume["status"]["phase"] == "Succeeded").await
+    }
+
+    pub(crate) async fn create(&self, api: &Api<DynamicObject>, object: &Value) -> kube::Result<Value> {
+        let object = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+        let made = api.create(&PostParams::default(), &object).await?;
+        serde_json::to_value(made).map_err(kube::Error::SerdeError)
+    }
+
+    pub(crate) async fn patch(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        fields: Value,
+    ) -> kube::Result<()> {
+        api.patch(name, &PatchParams::default(), &Patch::Merge(&fields)).await.map(drop)
+    }
+
+    /// A machine with the claims `web-root` and `web-data`, and its two disks, filled.
+    pub(crate) async fn machine(&self, strategy: &str) -> Result<Value> {
+        for name in ["web-root", "web-data"] {
+            self.volume(name, json!({ "blank": {} })).await?;
+        }
+        let volume = |name: &str| json!({ "name": name, "persistentVolumeClaim": { "claimName": format!("web-{name}") } });
+        let machine = json!({
+            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": { "name": "web" },
+            "spec": { "runStrategy": strategy, "template": { "spec": {
+                "domain": { "devices": {}, "memory": { "guest": "64Mi" } }, "terminationGracePeriodSeconds": 2,
+                "volumes": [volume("root"), volume("data")],
+            } } },
+        });
+        self.create(&self.machines(), &machine).await?;
+        let wanted = if strategy == "Always" { "Running" } else { "Stopped" };
+        until(&self.machines(), "web", wanted, |machine| {
+            printed(wanted)(machine)
+                && machine["metadata"]["finalizers"].is_array()
+                && (strategy != "Always" || machine["status"]["ready"] == true)
+        })
+        .await
+    }
+
+    pub(crate) async fn snapshot(&self, name: &str, fields: Value) -> kube::Result<Value> {
+        let mut snapshot = json!({
+            "apiVersion": "snapshot.kubevirt.io/v1beta1", "kind": "VirtualMachineSnapshot", "metadata": { "name": name },
+            "spec": { "source": { "apiGroup": "kubevirt.io", "kind": "VirtualMachine", "name": "web" } },
+        });
+        merge(&mut snapshot["spec"], fields);
+        self.create(&self.snapshots(), &snapshot).await
+    }
+
+    /// A snapshot that is ready, and let its machine go, which comes a moment later.
+    pub(crate) async fn snapshot_ready(&self, name: &str) -> Result<Value> {
+        self.snapshot(name, json!({})).await?;
+        let ready =
+            until(&self.snapshots(), name, "ready", |snapshot| snapshot["status"]["readyToUse"] == true)
+                .await?;
+        until(&self.machines(), "web", "unlocked", |machine| {
+            machine["status"].get("snapshotInProgress").is_none()
+        })
+        .await?;
+        Ok(ready)
+    }
+
+    pub(crate) async fn restore(&self, name: &str, snapshot: &str, fields: Value) -> kube::Result<Value> {
+        let mut restore = json!({
+            "apiVersion": "snapshot.kubevirt.io/v1beta1", "kind": "VirtualMachineRestore", "metadata": { "name": name },
+            "spec": {
+                "target": { "apiGroup": "kubevirt.io", "kind": "VirtualMachine", "name": "web" },
+                "virtualMachineSnapshotName": snapshot,
+            },
+        });
+        merge(&mut restore["spec"], fields);
+        self.create(&self.restores(), &restore).await
+    }
+
+    pub(crate) async fn restored(&self, name: &str) -> Result<Value> {
+        until(&self.restores(), name, "complete", |restore| restore["status"]["complete"] == true).await
+    }
+
+    /// PUT a subresource of the machine: the code, and the message where there is one.
+    pub(crate) async fn subresource(&self, verb: &str, body: &str) -> Result<(u16, String)> {
+        let path = format!(
+            "/apis/subresources.kubevirt.io/v1/namespaces/{}/virtualmachines/web/{verb}",
+            self.namespace
+        );
+        let request = http::Request::put(path).body(body.as_bytes().to_vec())?;
+        let answer = self.client.send(request.map(Into::into)).await?;
+        let code = answer.status().as_u16();
+        let body = answer.into_body().collect_bytes().await?;
+        let status: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
+        Ok((code, status["message"].as_str().unwrap_or_default().to_owned()))
+    }
+
+    /// Halt the machine and wait until it is off.
+    pub(crate) async fn halt(&self) -> Result<()> {
+        self.patch(&self.machines(), "web", json!({ "spec": { "runStrategy": "Halted" } })).await?;
+        until(&self.instances(), "web", "off", gone).await?;
+        until(&self.machines(), "web", "stopped", |machine| machine["status"].get("created").is_none())
+            .await?;
+        Ok(())
     }
 
     pub(crate) fn application_file(&self, name: &str, path: &str) -> Value {
@@ -153,6 +284,28 @@ impl Bed {
             application["metadata"]["annotations"].get("argocd.argoproj.io/refresh").is_none()
         })
         .await
+    }
+}
+
+pub(crate) fn volume(name: &str, source: &Value) -> Value {
+    json!({
+        "apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "metadata": { "name": name },
+        "spec": { "source": source, "storage": { "resources": { "requests": { "storage": "64Mi" } } } },
+    })
+}
+
+pub(crate) fn merge(object: &mut Value, fields: Value) {
+    if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
+        object.extend(fields);
+    }
+}
+
+/// What the API server said, with its code.
+pub(crate) fn refusal<T>(answer: kube::Result<T>) -> (u16, String) {
+    match answer {
+        Err(kube::Error::Api(status)) => (status.code, status.message),
+        Err(other) => (0, other.to_string()),
+        Ok(_) => (200, "taken".to_owned()),
     }
 }
 

@@ -1,6 +1,11 @@
 //! The stand-ins take a Git repository to a running machine, write by write as the real controllers do.
 
+mod admission;
 mod bed;
+mod copies;
+mod deletion;
+mod disks;
+mod power;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -15,6 +15,7 @@ fn disks_are_judged_by_what_comes_of_them() {
     };
     let crashed = json!({"type": "Running", "status": "False", "reason": "Error", "message": refused});
     let runs = json!({"type": "Running", "status": "True", "reason": "Pod is running"});
+    let unmade = |reason: &str, message: &str| json!({"conditions": [{"type": "Bound", "status": "False", "reason": reason, "message": message}, {"type": "Running", "status": "False"}]});
     let root = "has a disk `web01-root-a1b2c3`";
     let scheduler = || json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "pod has unbound immediate PersistentVolumeClaims"});
     for (what, disk, expected) in [
@@ -61,6 +62,23 @@ fn disks_are_judged_by_what_comes_of_them() {
             json!({"status": {"phase": "Pending", "conditions": [{"type": "Bound", "status": "Unknown", "reason": "ErrExceededQuota", "message": "exceeded quota"}]}}),
             patient("ErrExceededQuota", &format!("{root} that cannot be made: exceeded quota"), 60),
         ),
+        (
+            "a snapshot that is not there",
+            json!({"spec": {"source": {"snapshot": {"namespace": "team-a", "name": "s"}}}, "status": unmade("CloneWithoutSource", "The source snapshot s doesn't exist")}),
+            patient(
+                "CloneWithoutSource",
+                &format!("{root} that cannot be made: The source snapshot s doesn't exist"),
+                60,
+            ),
+        ),
+        (
+            "a golden image that is not there yet",
+            json!({"spec": {"sourceRef": {"kind": "DataSource", "name": "s"}}, "status": unmade("CloneWithoutSource", "The source pvc s doesn't exist")}),
+            pending(
+                "CloneWithoutSource",
+                &format!("{root} that cannot be made: The source pvc s doesn't exist"),
+            ),
+        ),
         ("just made", json!({}), pending("DataVolumePending", &format!("{root} that is new"))),
     ] {
         // the scheduler waits for the disk: what it says is not what is wrong
@@ -80,7 +98,7 @@ fn disks_are_judged_by_what_comes_of_them() {
 }
 
 #[test]
-fn stopped_is_declared_and_proved() {
+fn point_17_stopped_is_declared_and_proved() {
     let halted = || json!({"spec": {"runStrategy": "Halted"}, "status": {"created": null, "printableStatus": "Stopped"}});
     let gone = |vm: Value| Case { vm, vmi: Some(Value::Null), disk: None };
     check("as declared", &STOPPED, gone(halted()), &State::Ready);
@@ -127,7 +145,7 @@ fn stopped_is_declared_and_proved() {
 }
 
 #[test]
-fn absent_is_neither_machine_nor_instance() {
+fn point_08_absent_is_neither_machine_nor_instance() {
     let absent = WantedMachine { until: Until::Absent, ..READY };
     let (vm, vmi) = (vm(), vmi());
     let deleting = merged(

@@ -1,0 +1,118 @@
+//! Two requests on one machine's files, in every order in which the server can meet their exchanges.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use testbed::git::history::History;
+use testbed::git::{Entry, Server};
+
+use crate::support::{Case, Ended, folder, request};
+
+/// Each is a number: half of it, in base 3, says at each turn whom the server serves next, the first, the second or both at once; and
+/// if it is odd the machine is there and both were rendered against it, else it is new.
+const ALL: usize = 10_000;
+/// What is pushed into one repository: every push fetches what the others made.
+const TOGETHER: usize = 40;
+const USERS: [&str; 2] = ["one", "two"];
+
+/// `INTERLEAVINGS` of them, 16 unless set, at even distances from a random one.
+fn chosen() -> Vec<usize> {
+    let wanted = std::env::var("INTERLEAVINGS").map_or(16, |wanted| wanted.parse().unwrap());
+    let distance = (ALL / wanted).max(1);
+    let first = rand::random_range(0..distance);
+    println!("from number {first}");
+    (0..wanted.min(ALL)).map(|n| first + n * distance).collect()
+}
+
+/// Serve the two runs in the order of `turns`; how they ended, and who was served with what.
+fn serve(server: &Server, cases: &[Case; 2], flags: &[&str], mut turns: usize) -> ([Ended; 2], String) {
+    let start = Instant::now();
+    let mut runs = [0, 1].map(|n| cases[n].command("results", flags).spawn().unwrap());
+    let mut order = String::new();
+    loop {
+        // each of them is at the door, or has ended
+        let here = loop {
+            let mut held = server.held();
+            held.sort_by_key(|(user, _)| USERS.iter().position(|one| one == user));
+            let is_held = |n: usize| held.iter().any(|(user, _)| user == USERS[n]);
+            let is_here = |n: usize, run: &mut Child| is_held(n) || run.try_wait().unwrap().is_some();
+            if runs.iter_mut().enumerate().all(|(n, run)| is_here(n, run)) {
+                break held;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let next = match (&here[..], turns % 3) {
+            ([], _) => break,
+            ([_, _], 0) => &here[..1],
+            ([_, _], 1) => &here[1..],
+            _ => &here[..],
+        };
+        turns /= if here.len() == 2 { 3 } else { 1 };
+        for (user, on) in next {
+            server.let_in(user);
+            write!(order, "{user} {on:?}, ").unwrap();
+        }
+        order.push_str("then ");
+    }
+    let mut runs = cases.iter().zip(runs).map(|(case, run)| case.ended("results", run, start));
+    ([runs.next().unwrap(), runs.next().unwrap()], order)
+}
+
+#[tokio::test]
+async fn in_every_order_one_is_pushed_and_one_is_a_conflict() {
+    let (chosen, start) = (chosen(), Instant::now());
+    let (mut orders, mut first_won) = (BTreeSet::new(), 0);
+    for numbers in chosen.chunks(TOGETHER) {
+        let server = Server::plain().await.unwrap();
+        let there = |n: &usize| {
+            let path = |name: &str| format!("{}/{name}", folder(&format!("vm-{n}")));
+            let there = request(&format!("r-{n}-0"), &format!("vm-{n}"), 8);
+            [Entry::file(path("request.yaml"), there), Entry::file(path("virtual-machine.yaml"), "cpu: 8\n")]
+        };
+        let entries: Vec<_> = numbers.iter().filter(|n| *n % 2 == 1).flat_map(there).collect();
+        let base =
+            if entries.is_empty() { server.git().tip() } else { server.git().commit(&entries, "machines") };
+        let (base, history) = (base.unwrap(), History::begin(server.git()).unwrap());
+        server.hold();
+        for n in numbers {
+            let cases = [1, 2].map(|m| Case::new(&server, &format!("r-{n}-{m}"), &format!("vm-{n}"), m));
+            for (case, user) in cases.iter().zip(USERS) {
+                case.log_in_as(user, &server);
+            }
+            let base = (n % 2 == 1).then_some(base.as_str());
+            let flag = base.map(|base| format!("--base={base}"));
+            let flags: Vec<_> = flag.iter().map(String::as_str).collect();
+            let (ended, order) = serve(&server, &cases, &flags, n / 2);
+            for (case, one) in cases.iter().zip(&ended) {
+                history.ran(case.told(base, one));
+            }
+            let [first, second] = &ended;
+            let (won, lost) = if first.code == 0 { (first, second) } else { (second, first) };
+            assert_eq!(
+                (won.code, lost.code),
+                (0, 20),
+                "number {n}, {order}: {}{}",
+                first.stderr,
+                second.stderr
+            );
+            assert!(won.changed() && !lost.changed(), "number {n}, {order}");
+            assert!(
+                lost.stderr.contains(&format!("commit `{}` of request", won.commit())),
+                "{}",
+                lost.stderr
+            );
+            first_won += usize::from(first.code == 0);
+            orders.insert((base.is_some(), order));
+        }
+        assert_eq!(history.check().unwrap(), []);
+    }
+    println!(
+        "{} interleavings in {:?}, {} different, the first one's push won {first_won} times",
+        chosen.len(),
+        start.elapsed(),
+        orders.len()
+    );
+    assert!(orders.len() > chosen.len() / 2 || chosen.len() == ALL, "most numbers are the same order");
+}

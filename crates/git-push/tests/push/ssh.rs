@@ -1,0 +1,144 @@
+//! The same repository over SSH: OpenSSH's server, and keys and hosts as a Secret has them.
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use testbed::git::Server;
+use testbed::git::history::History;
+use testbed::sshd::Sshd;
+
+use crate::support::{Case, Ended, one_commit, write};
+
+/// A Git server that is reached over SSH as well.
+struct World {
+    server: Server,
+    sshd: Sshd,
+}
+
+impl World {
+    async fn start() -> Self {
+        let world = Self { server: Server::plain().await.unwrap(), sshd: Sshd::start().unwrap() };
+        world.sshd.knows(&[&world.host()], "host").unwrap();
+        world
+    }
+
+    /// As `known_hosts` names it.
+    fn host(&self) -> String {
+        format!("[127.0.0.1]:{}", self.sshd.port())
+    }
+
+    fn flags(&self) -> [String; 2] {
+        let user = Sshd::user().unwrap();
+        let (port, path) = (self.sshd.port(), self.server.repository().display());
+        let folder = self.sshd.folder().join("ssh");
+        [
+            format!("--url=ssh://{user}@127.0.0.1:{port}{path}"),
+            format!("--ssh-directory={}", folder.display()),
+        ]
+    }
+
+    fn command(&self, case: &Case, results: &str) -> Command {
+        let flags = self.flags();
+        case.bare(results, &[&flags[0], &flags[1]])
+    }
+
+    fn push(&self, case: &Case) -> Ended {
+        case.end("results", &mut self.command(case, "results"))
+    }
+
+    /// Exit code and last line, which names host and port.
+    fn last(&self, ended: &Ended) -> (i32, String) {
+        let (code, line) = ended.last(&self.server);
+        (code, line.replace(&format!("127.0.0.1:{}", self.sshd.port()), "HOST"))
+    }
+}
+
+#[tokio::test]
+async fn a_key_and_a_known_host_are_all_it_needs() {
+    let world = World::start().await;
+    let case = Case::new(&world.server, "r-1", "web", 1);
+    let commit = world.push(&case).ok().commit().to_owned();
+    assert_eq!(one_commit(&world.server, "web"), commit);
+    let again = world.push(&case);
+    assert_eq!((again.ok().commit(), again.changed()), (commit.as_str(), false));
+    let changed = Case::new(&world.server, "r-2", "web", 2);
+    let conflict = world.push(&changed);
+    assert_eq!((conflict.code, conflict.results["outcome"].as_str()), (20, "conflict"));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_known_or_has_another_key_gets_no_login() {
+    let world = World::start().await;
+    let case = Case::new(&world.server, "r-1", "web", 1);
+    let line = "error: cannot read branch `main` at `HOST`: its host key is not the one that `known_hosts` has for it, or it has none";
+    for (name, key) in [("elsewhere.example.org".to_owned(), "host"), (world.host(), "other")] {
+        world.sshd.knows(&[&name], key).unwrap();
+        let ended = world.push(&case);
+        assert_eq!(
+            (world.last(&ended), ended.results["outcome"].as_str()),
+            ((30, line.to_owned()), "permission")
+        );
+    }
+    let known = world.sshd.folder().join("ssh/known_hosts");
+    world.sshd.knows(&[&world.host()], "host").unwrap();
+    let mut text = fs::read_to_string(&known).unwrap();
+    text.extend(["@revoked * ", &fs::read_to_string(world.sshd.folder().join("host.pub")).unwrap()]);
+    write(&known, &text);
+    assert_eq!(world.last(&world.push(&case)), (30, line.to_owned()));
+}
+
+#[tokio::test]
+async fn a_key_that_the_server_refuses_is_tried_once() {
+    let world = World::start().await;
+    write(&world.sshd.folder().join("authorized_keys"), "");
+    let case = Case::new(&world.server, "r-1", "web", 1);
+    let ended = world.push(&case);
+    let line = "error: cannot read branch `main` at `HOST`: it refuses the key";
+    assert_eq!(
+        (world.last(&ended), ended.results["outcome"].as_str()),
+        ((30, line.to_owned()), "permission")
+    );
+    assert_eq!(world.sshd.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let world = World::start().await;
+    let case = Case::new(&world.server, "r-1", "web", 1);
+    let [url, folder] = world.flags();
+    let ended = case.end("results", &mut case.bare("results", &[&url]));
+    assert_eq!(world.last(&ended), (2, "error: an address of ssh needs a key".to_owned()));
+    let ssh = world.sshd.folder().join("ssh");
+    fs::remove_file(ssh.join("known_hosts")).unwrap();
+    let ended = world.push(&case);
+    let line =
+        format!("error: cannot read `{}/known_hosts`: No such file or directory (os error 2)", ssh.display());
+    assert_eq!(world.last(&ended), (2, line));
+    fs::remove_file(ssh.join("id_ed25519")).unwrap();
+    let ended = world.push(&case);
+    assert_eq!(world.last(&ended), (2, format!("error: no private key for `HOST` in `{}`", ssh.display())));
+    let elsewhere = url.replace("machines.git", "absent.git");
+    world.sshd.knows(&[&world.host()], "host").unwrap();
+    fs::copy(world.sshd.folder().join("other"), ssh.join("id_ed25519")).unwrap();
+    fs::copy(world.sshd.folder().join("other.pub"), world.sshd.folder().join("authorized_keys")).unwrap();
+    let ended = case.end("results", &mut case.bare("results", &[&elsewhere, &folder]));
+    let (code, line) = world.last(&ended);
+    assert_eq!(code, 2, "{line}");
+    assert!(line.contains("does not appear to be a git repository"), "{line}");
+}
+
+#[tokio::test]
+async fn sixteen_at_once_are_sixteen_commits() {
+    let world = World::start().await;
+    let names: Vec<String> = (0..16).map(|n| format!("vm{n}")).collect();
+    let cases: Vec<Case> =
+        names.iter().map(|name| Case::new(&world.server, &format!("r-{name}"), name, 1)).collect();
+    let history = History::begin(world.server.git()).unwrap();
+    let start = Instant::now();
+    let runs: Vec<_> = cases.iter().map(|case| world.command(case, "results").spawn().unwrap()).collect();
+    for (case, run) in cases.iter().zip(runs) {
+        history.ran(case.told(None, case.ended("results", run, start).ok()));
+    }
+    assert_eq!(history.check().unwrap(), []);
+}

@@ -1,0 +1,55 @@
+//! One request until it is answered.
+
+use std::time::Duration;
+
+use cluster::{Error, Hold};
+use step::{Context, Failure, Kind};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The pause after an answer that was not one; the gate of `cluster` makes it longer while the server is down.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A kind that is not served this long after we began to ask is not installed.
+const UNSERVED: Duration = Duration::from_secs(30);
+/// What does not mend while RBAC is being rolled out is refused for good.
+const REFUSED: Duration = Duration::from_mins(1);
+/// What is done after a signal, or after the deadline, to leave things in order.
+const LAST: Duration = Duration::from_secs(8);
+
+pub(crate) async fn ask<T>(
+    context: &Context,
+    hold: Option<&Hold>,
+    what: &str,
+    request: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    let what = format!("cannot {what}");
+    let deadline = Instant::from_std(context.deadline()).max(began + LAST);
+    loop {
+        let answer = match timeout_at(deadline, request()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Failure::new(Kind::Transient, format!("{what}: no answer in time"))),
+        };
+        if let Some(hold) = hold {
+            hold.check()?;
+        }
+        let patience = match answer.kind() {
+            Kind::Transient if answer.not_served() => UNSERVED,
+            Kind::Transient => Duration::MAX,
+            Kind::Permission => REFUSED,
+            _ => Duration::ZERO,
+        };
+        if began.elapsed() >= patience || Instant::now() + AGAIN >= deadline {
+            let failure = answer.failure(&what);
+            return Err(match answer.kind() {
+                Kind::Transient if answer.not_served() => {
+                    failure.hint("install what serves this kind, or name the machine's own cluster by `--machine-kubeconfig`")
+                }
+                Kind::Permission => failure.hint("give the ServiceAccount or kubeconfig user this right"),
+                _ => failure,
+            });
+        }
+        tracing::debug!("{what}: {answer}");
+        sleep(AGAIN).await;
+    }
+}

@@ -1,0 +1,224 @@
+//! `docs/reference/request.md`, made from the schemas, the codes and the limits.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use vm::problem::{Class, Code};
+
+use crate::schema;
+
+const HEAD: &str = "\
+# VMRequest
+
+One document for one operation on one virtual machine, in YAML or JSON. `validate-request` checks it: every problem is
+listed in one pass, nothing is written unless there is none.
+
+This page is made from `crates/vm/schema/` and the code: `SNAPSHOTS=overwrite cargo test -p validate-request --test agreement`
+writes it. `validate-request --schema` prints the schema of requests. Examples are in `examples/requests/`.
+";
+
+const READING: &str = "
+## How it is read
+
+- At most 64 KiB of UTF-8 without byte order mark; no control characters but newline, tab and carriage return.
+- JSON if the first character is `{`, and always in `--request`; else YAML.
+- Nested at most 16 deep, at most 2000 values, whole numbers of at most 64 bits.
+- No key twice. No YAML anchors, aliases, merge keys, tags, directives, or second document.
+- A plain YAML scalar that readers of YAML 1.1 and 1.2 understand differently (`0777`, `1_000`, `12:30:45`, `yes`, `2026-09-01`) has
+  to be quoted; only `power: on` and `power: off` may stand as they are.
+- No string may hold a secret (a password, a private key, a token), nor syntax that a pipeline or a template would replace
+  (`$(`, `${{`, `{{`, `{%`).
+- Fields that are not known are refused, with the nearest that is.
+";
+
+const DEFAULTS: &str = "
+What is accepted is written with every default explicit, as JSON with its fields in this order: the same request under the
+same policy gives the same bytes, and accepting it again changes nothing. Where the site's policy has a default of its own it
+comes first: the cluster, the tier and through it the storage class, the namespace of golden images, the grace period. The
+host name becomes the machine's name.
+";
+
+const DAY_TWO: &str = "
+## Operations on a machine that is there
+
+`metadata`, `spec.operation` and `spec.target` are as above. What belongs to the operation is in `spec.operationSpec`, which may be left out
+where no field of it is required. `spec.checks`, not with `stop`, `snapshot` and `deprovision`, is as above; left out, what the machine was
+provisioned with holds. The other fields of `spec` are for `provision` alone.
+";
+
+const AGAINST: &str = "
+### What is asked of the machine
+
+With `--definition`, the folder that `fetch-vm` wrote, a request is also checked against what Git holds:
+
+- The machine is there; for `undelete` (and `provision`) it is not, and for `undelete` the archive holds it.
+- A request id means one request for ever. The same again is accepted and changes nothing; with other content it is a `conflict`. What a
+  later request has undone is `superseded`: an old request to provision or to remove a machine does not do it again.
+- A machine in the middle of a `patch` or a `restore` (its phase `stop` is in Git, `start` or `rollback` is not) may have half changed disks.
+  Until that request has gone on to its end every other is a `conflict`, but for `restore` and `deprovision`, and `start` with the id of that
+  request as `despite`. After such a `restore` or `start`, and after a removal, that request is `superseded`.
+- A machine is protected by `lifecycle.protected`, its label `vmlifecycle.dev/protected: \"true\"`, or `kubevirt.io/vm-delete-protection`; then
+  `deprovision` needs `confirmName`.
+- `deprovision` with `disks: retain`, and `repave`, need each data disk to stay: no `dataVolumeTemplates`, and the sync options `Prune=false` and
+  `Delete=false` in its file.
+- `repave` needs a boot disk that a file in the machine's folder makes. `patch` needs a boot disk with a claim, `snapshot` and `restore` any disk
+  with a claim, and `restore` all of them mounted as `persistentVolumeClaim`.
+- `resize` keeps the kind of size: instance type, or CPUs and memory. Disks only grow, beyond what earlier requests let them grow to;
+  not those whose claim itself is in a file, since Argo CD would undo it.
+- `restart` is not for a machine that is off; nor is `repave`, unless `keepOldDisk` is asked for: nothing would show that it comes up on the new
+  disk. A `repave` that was rolled back is `superseded` when it is run again.
+";
+
+const NAMES: &str = "
+## Names made from names
+
+| what | name | limit |
+| --- | --- | --- |
+| disk | `<vm>-<disk>-<6 digits of the request id's SHA-256>` | 63, so with the boot disk `root` `target.name` has at most 51 |
+| Argo CD Application | `<cluster>.<namespace>.<vm>` | always fits 253 |
+
+A machine is not called `kustomization`, `chart`, `values` or `namespace`, nor by a number; a data disk not `root`, `root-…` or `cloud-init`.
+";
+
+const PLACES: &str = "
+## Where images come from
+
+An image's registry, and the host of an address, may not be an IP address, a name without dots, `localhost`, or a service inside of
+the cluster (`.svc`, `.cluster.local`, `.internal`), and an address needs TLS, unless the policy lists the place. This keeps out
+what is plainly meant for the inside; a name that resolves to the inside is kept out by listing places, and by a NetworkPolicy.
+Paths with `..`, `.`, `//`, or encoded dots and slashes are refused. A golden image comes from the machine's own namespace, or one
+that the policy names.
+
+A `snapshot`, of the boot disk or a data disk, is a `VolumeSnapshot` of the machine's own namespace: whoever may have machines there may use
+what is kept there, and nothing else. The flow `snapshot-vm` tells the names, with the least size of each disk, in its result `sources`, and
+`snapshot-vm --action sources` for any snapshot. On file systems that size is more than the disk had (CDI keeps 6 % for the file
+system, and reckons that of the copy anew); a smaller disk is not made, and the flow says so. The snapshot has to be there until the disks
+are made, and once more for an `undelete`, or a `repave` without an `image`.
+";
+
+pub(crate) fn text() -> String {
+    let policy = vm::schema::policy();
+    let mut text = String::from(HEAD);
+    text += READING;
+    text += "\n## Fields\n";
+    text += DEFAULTS;
+    fields(&schema::of("provision"), &mut text);
+    text += DAY_TWO;
+    for operation in schema::operations().into_iter().filter(|word| *word != "provision") {
+        day_two(operation, &mut text);
+    }
+    text += AGAINST;
+    text += NAMES;
+    text += PLACES;
+    text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
+    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces. ";
+    let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
+    text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
+    fields(&schema::followed(policy, policy), &mut text);
+    text += "\n## Codes\n\nThe codes of problems stay as they are.\n\n| code | meaning | exit code |\n| --- | --- | --- |\n";
+    for code in Code::ALL {
+        let exit = match code.class() {
+            Class::Invalid => 10,
+            Class::Denied => 11,
+            Class::Conflict => 20,
+            Class::Superseded => 21,
+        };
+        let _ = writeln!(text, "| `{code}` | {} | {exit} |", code.meaning().trim());
+    }
+    text
+}
+
+fn fields(schema: &Value, text: &mut String) {
+    *text += "\n| field | form | default | what |\n| --- | --- | --- | --- |\n";
+    rows(schema, "", text);
+}
+
+/// The fields of an operation on a machine that is there, but for those that all have.
+fn day_two(operation: &str, text: &mut String) {
+    let schema = schema::of(operation);
+    let own = &schema["properties"]["spec"]["properties"]["operationSpec"];
+    let _ = writeln!(text, "\n### {operation}\n\n{}", what(operation));
+    if own["properties"].as_object().unwrap().is_empty() {
+        *text += "\nNo fields of its own.\n";
+        return;
+    }
+    *text += "\n| field of `spec.operationSpec` | form | default | what |\n| --- | --- | --- | --- |\n";
+    rows(own, "", text);
+}
+
+fn what(operation: &str) -> &'static str {
+    match operation {
+        "start" => {
+            "Git declares that the machine runs, and the flow ends when it is ready. A machine that runs already stays as it is. `despite` is for a\nmachine whose disks nothing can restore any more, and are known to be good."
+        }
+        "stop" => {
+            "Git declares that the machine is off; the guest is asked to shut down, and loses its power only after the grace period."
+        }
+        "restart" => {
+            "The machine is shut down once and starts again; Git stays as it is. Not for a machine that is off."
+        }
+        "snapshot" => {
+            "A snapshot that is reported only when all disks with a claim are in it and it can be used."
+        }
+        "restore" => {
+            "The machine is shut down, its disks become those of the snapshot, and it is as it was before: on or off. A new\nmachine with the disks of a snapshot is a request to `provision`, with image source `snapshot`."
+        }
+        "repave" => {
+            "A new boot disk from an image, in the same machine: address, identity and data disks stay. The old boot disk goes when the\nmachine has proven itself on the new one, and comes back if it does not."
+        }
+        "patch" => {
+            "The machine is shut down, a snapshot is taken, the site's commands are run on its boot disk, and it starts again. If anything goes\nwrong, the snapshot is restored. With `in-guest` it is not stopped: after the snapshot its own shell runs the commands, and if that\ngoes wrong, nothing is taken back by itself: the message names the snapshot to restore. Each method has its own Pipeline,\n`patch-vm` and `patch-guest-vm`, which refuses the other."
+        }
+        "resize" => {
+            "CPUs, memory and disks. What can change while the machine runs does; for the rest `allowRestart` says whether it may be restarted."
+        }
+        "deprovision" => {
+            "The machine is shut down, what Git holds of it moves to the archive, and it and its boot disk go."
+        }
+        "undelete" => {
+            "What Git holds in the archive comes back, and the machine with it; its boot disk is made anew, data disks that were retained are found."
+        }
+        other => unreachable!("nothing is said of `{other}`"),
+    }
+}
+
+fn rows(schema: &Value, path: &str, text: &mut String) {
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}{name}");
+        let default = match field.get("default") {
+            Some(default) => format!("`{default}`"),
+            None if required.contains(&name.as_str()) => "required".to_owned(),
+            None => String::new(),
+        };
+        let what = field["description"].as_str().unwrap().replace('|', "\\|");
+        let _ = writeln!(text, "| `{path}` | {} | {default} | {what} |", form(field));
+        rows(field, &format!("{path}."), text);
+        rows(&field["items"], &format!("{path}[]."), text);
+    }
+}
+
+fn form(field: &Value) -> String {
+    if let Some(words) = field["enum"].as_array() {
+        return words
+            .iter()
+            .map(|word| format!("`{}`", word.as_str().unwrap()))
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    match field["type"].as_str().unwrap_or_default() {
+        "string" if field.get(schema::FORM).is_some() => field[schema::FORM].as_str().unwrap().to_owned(),
+        "string" => format!("text, at most {} characters", field["maxLength"]),
+        "integer" => format!("{} to {}", field["minimum"], field["maximum"]),
+        "boolean" => "`true`, `false`".to_owned(),
+        "array" if field["items"]["properties"].is_object() => {
+            format!("list, at most {}", field["maxItems"])
+        }
+        "array" => format!("list, at most {}, of: {}", field["maxItems"], form(&field["items"])),
+        "object" if field["additionalProperties"].is_object() => {
+            format!("mapping, each: {}", form(&field["additionalProperties"]))
+        }
+        _ => "mapping".to_owned(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Requests with every field that goes together.
+
+use serde_json::{Value, json};
+
+/// One for a new machine.
+pub(crate) fn base() -> Value {
+    json!({
+        "apiVersion": "vmlifecycle.dev/v1alpha1",
+        "kind": "VMRequest",
+        "metadata": {
+            "requestId": "R1", "requestedBy": "jane", "onBehalfOf": "team", "ticket": "C1", "reason": "why",
+            "requestedAt": "2026-09-01T10:00:00Z",
+        },
+        "spec": {
+            "operation": "provision",
+            "target": {"name": "web", "namespace": "team", "cluster": "prod"},
+            "compute": {"preference": "fedora", "cpu": 2, "memory": "4Gi"},
+            "image": {"source": "data-source", "name": "fedora", "namespace": "golden"},
+            "disks": [
+                {"name": "root", "role": "root", "size": "20Gi", "tier": "gold"},
+                {"name": "data", "role": "data", "size": "1Ti", "storageClass": "local-nvme", "source": {"snapshot": "before"}},
+            ],
+            "networks": [{"name": "default", "type": "pod"}],
+            "access": {"user": "jane", "sshKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpNEKMNSmHRQXSBTUrxTPNX"]},
+            "customization": {"hostname": "web", "timezone": "UTC", "packages": ["htop"]},
+            "power": "on",
+            "lifecycle": {"gracePeriodSeconds": 60},
+            "checks": {"guestAgent": true, "ip": true, "tcpPort": 22},
+        },
+    })
+}
+
+/// One for each operation on a machine that is there.
+pub(crate) fn day_two_bases() -> Vec<Value> {
+    let checks = json!({"guestAgent": true, "ip": true, "tcpPort": 22});
+    let image = json!({"source": "data-source", "name": "fedora", "namespace": "golden"});
+    [
+        ("start", json!({}), Some(&checks)),
+        ("stop", json!({"forceAfterSeconds": 60}), None),
+        ("restart", json!({"forceAfterSeconds": 60}), Some(&checks)),
+        ("snapshot", json!({"requireQuiesced": true, "deadlineSeconds": 60, "keepCount": 3, "keepDays": 30}), None),
+        ("restore", json!({"snapshot": "web-1"}), Some(&checks)),
+        ("repave", json!({"image": image, "keepOldDisk": true, "rollbackForSeconds": 600}), Some(&checks)),
+        ("patch", json!({"profile": "security", "method": "offline"}), Some(&checks)),
+        (
+            "resize",
+            json!({"compute": {"cpu": 4, "memory": "8Gi"}, "disks": [{"name": "data", "size": "2Ti"}], "allowRestart": true}),
+            Some(&checks),
+        ),
+        ("deprovision", json!({"disks": "delete", "confirmName": "web"}), None),
+        ("undelete", json!({"requestId": "R0"}), Some(&checks)),
+    ]
+    .into_iter()
+    .map(|(operation, own, checks)| {
+        let mut request = base();
+        let target = request["spec"]["target"].clone();
+        request["spec"] = json!({"operation": operation, "target": target, "operationSpec": own});
+        if let Some(checks) = checks {
+            request["spec"]["checks"] = checks.clone();
+        }
+        request
+    })
+    .collect()
+}

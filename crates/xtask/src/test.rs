@@ -1,0 +1,113 @@
+//! `cargo xtask test`.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::process::{cargo, run, shown};
+
+/// How many test executables run side by side: much of what one does is wait, for a server, a deadline or a lock. With more of them two
+/// cores are too slow for the deadlines of flows.
+const SIDE_BY_SIDE: usize = 2;
+
+/// Build every binary (tests of flows run them all), then test: with `arguments` as `cargo test` has them, else everything, all that
+/// fails being seen in one run.
+pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
+    run(cargo(root).args(["build", "--workspace", "--bins", "--locked"]))?;
+    if !arguments.is_empty() {
+        return run(cargo(root).args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments));
+    }
+    let mut failed = all(built(root)?)?;
+    if run(cargo(root).args(["test", "--workspace", "--locked", "--doc", "--no-fail-fast"])).is_err() {
+        failed.push("examples in documents".to_owned());
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// A test executable as cargo built it.
+struct Suite {
+    /// Such as `git-push push`.
+    name: String,
+    executable: PathBuf,
+    /// The folder of its package, where cargo runs it.
+    folder: PathBuf,
+}
+
+/// Build every test executable; those of `tests/`, which take longest, first.
+fn built(root: &Path) -> Result<VecDeque<Suite>> {
+    let mut command = cargo(root);
+    command.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
+    println!("$ {}", shown(&command));
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", shown(&command), output.status);
+    }
+    let mut suites = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let message: Value = serde_json::from_str(line)?;
+        let (Some(executable), Some(manifest)) =
+            (message["executable"].as_str(), message["manifest_path"].as_str())
+        else {
+            continue;
+        };
+        if message["profile"]["test"] == true {
+            let folder = Path::new(manifest).parent().context("a manifest in no folder")?.to_owned();
+            let package = folder.file_name().unwrap_or_default().to_string_lossy();
+            let target = message["target"]["name"].as_str().unwrap_or_default();
+            suites.push(Suite { name: format!("{package} {target}"), executable: executable.into(), folder });
+        }
+    }
+    suites.sort_by_key(|suite| (!suite.folder.starts_with(root.join("tests")), suite.name.clone()));
+    Ok(suites.into())
+}
+
+/// Run them all; the names of those that failed.
+fn all(suites: VecDeque<Suite>) -> Result<Vec<String>> {
+    let queue = Mutex::new(suites);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let work = || -> Result<Vec<String>> {
+        let mut failed = Vec::new();
+        while let Some(suite) = next() {
+            if !one(&suite)? {
+                failed.push(suite.name);
+            }
+        }
+        Ok(failed)
+    };
+    thread::scope(|scope| {
+        let workers = [(); SIDE_BY_SIDE].map(|()| scope.spawn(work));
+        let failed = workers.map(|w| w.join().unwrap_or_else(|_| bail!("a worker has panicked")));
+        Ok(failed.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    })
+}
+
+/// Run one, and print what it said, whole; whether it passed.
+fn one(suite: &Suite) -> Result<bool> {
+    println!("{}: begins", suite.name);
+    let begun = Instant::now();
+    let output = Command::new(&suite.executable)
+        .current_dir(&suite.folder)
+        .env("CARGO_MANIFEST_DIR", &suite.folder)
+        .output()
+        .with_context(|| format!("cannot start `{}`", suite.executable.display()))?;
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!(
+        "{}: {} after {}s\n{}{}",
+        suite.name,
+        if output.status.success() { "passed" } else { "FAILED" },
+        begun.elapsed().as_secs(),
+        complained.trim_end(),
+        said.trim_end_matches('\n')
+    );
+    Ok(output.status.success())
+}

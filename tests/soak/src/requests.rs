@@ -1,0 +1,53 @@
+//! What is asked for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use testbed::git::history::Request;
+
+/// The namespace of every machine; its file is everybody's.
+const NAMESPACE: &str = "namespaces/in-cluster/team-a/namespace.yaml";
+
+/// A machine with so many processors: new, or changed since the commit `base`.
+pub(crate) fn machine(id: &str, name: &str, cpu: u16, base: Option<&str>) -> Request {
+    let folder = format!("vms/in-cluster/team-a/{name}");
+    // as `render-vm` normalises it
+    let request = format!(
+        "apiVersion: vmlifecycle.dev/v1alpha1\nkind: VMRequest\nmetadata:\n  requestId: {id}\n  requestedBy: jane@example.org\n\
+         spec:\n  operation: provision\n  target: {{name: {name}, namespace: team-a, cluster: in-cluster}}\n\
+         \x20 compute: {{cpu: {cpu}, memory: 1Gi}}\n  image: {{source: container-disk, reference: \"quay.io/disks/linux:1\"}}\n"
+    );
+    let files = [
+        (format!("{folder}/request.yaml"), request),
+        (format!("{folder}/virtual-machine.yaml"), format!("name: {name}\ncpu: {cpu}\n")),
+    ];
+    Request {
+        id: id.to_owned(),
+        base: base.map(str::to_owned),
+        files: files.map(|(path, text)| (path, text.into_bytes())).into(),
+        kept: BTreeMap::from([(NAMESPACE.to_owned(), b"name: team-a\n".to_vec())]),
+    }
+}
+
+/// Its files as a source for `git-push`.
+pub(crate) fn lay_out(request: &Request, folder: &Path) -> Result<()> {
+    for (path, bytes) in request.files.iter().chain(&request.kept) {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().context("a path without a folder")?)?;
+        fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+/// The process that pushes what lies in `source`; where to and how long is still to be said.
+pub(crate) fn git_push(binary: &Path, source: &Path, results: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .arg(format!("--source={}", source.display()))
+        .arg(format!("--outcome-path={}", results.join("outcome").display()))
+        .env_clear();
+    command
+}

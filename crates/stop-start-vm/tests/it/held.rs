@@ -61,6 +61,23 @@ async fn point_25_start_and_restart_are_said_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn point_25_a_verb_is_said_once_however_late_its_effect_is_seen() {
+    let kubevirt = held("Manual").await;
+    let old = kubevirt.uid();
+    let before = kubevirt.world.changes().len();
+    kubevirt.world.mute(true);
+    let restart = begin(&kubevirt, &["--power=restart", "--via=api", HELD[0], HELD[1]]);
+    kubevirt.until("it was told", |vm, _| !vm["status"]["stateChangeRequests"].is_null()).await;
+    let read = kubevirt.world.reads(VMI);
+    kubevirt.hold(false).await;
+    kubevirt.until("it has looked again", |_, _| kubevirt.world.reads(VMI) > read).await;
+    kubevirt.world.mute(false);
+    restart.end().await.is(0, READY);
+    assert_ne!(kubevirt.uid(), old);
+    assert_eq!(kubevirt.world.changes()[before..], ["PUT web01/restart {}"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_is_started_again_by_itself_is_not_told_to() {
     let kubevirt = held("RerunOnFailure").await;
     let before = kubevirt.world.changes().len();

@@ -30,6 +30,10 @@ struct State {
     version: u64,
     /// Every request that changes something: method, path, body.
     changes: Vec<(Method, String, Value)>,
+    /// Every object that was read, a watch left out.
+    reads: Vec<String>,
+    /// Watches tell nothing.
+    mute: bool,
 }
 
 /// The server; clones share it.
@@ -97,6 +101,17 @@ impl World {
         state.changes.iter().filter(ours).map(told).collect()
     }
 
+    /// How often this object was read.
+    pub(crate) fn reads(&self, path: &str) -> usize {
+        self.state.lock().unwrap().reads.iter().filter(|read| *read == path).count()
+    }
+
+    /// Let watches fall behind, or catch up.
+    pub(crate) fn mute(&self, mute: bool) {
+        self.state.lock().unwrap().mute = mute;
+        self.changed.send_modify(|_| ());
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.state.lock().unwrap().objects.get(path).cloned()
     }
@@ -153,6 +168,8 @@ impl World {
             if query.contains_key("watch") {
                 return Ok(self.follow(&path, &query));
             }
+            self.state.lock().unwrap().reads.push(path.clone());
+            self.changed.send_modify(|_| ());
             return Ok(self.get(&path).map_or_else(|| missing(&path), |object| answer(200, &object)));
         }
         let bytes = request.into_body().collect().await.unwrap().to_bytes();
@@ -231,7 +248,8 @@ impl World {
                     loop {
                         let next = {
                             let state = world.state.lock().unwrap();
-                            state.history.iter().find(|(v, _, p, _)| *v > from && *p == path).cloned()
+                            let next = state.history.iter().find(|(v, _, p, _)| *v > from && *p == path);
+                            next.filter(|_| !state.mute).cloned()
                         };
                         if let Some((version, kind, _, object)) = next {
                             let line = json!({"type": kind, "object": object}).to_string() + "\n";

@@ -16,6 +16,9 @@ use crate::process::{cargo, run, shown};
 /// cores are too slow for the deadlines of flows.
 const SIDE_BY_SIDE: usize = 2;
 
+/// So many failed tests are tried once more; where more fail, something is wrong.
+const CHANCES: usize = 5;
+
 /// Build every binary (tests of flows run them all), then test: with `arguments` as `cargo test` has them, else everything, all that
 /// fails being seen in one run.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
@@ -23,7 +26,7 @@ pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
     if !arguments.is_empty() {
         return run(cargo(root).args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments));
     }
-    let mut failed = all(built(root)?)?;
+    let mut failed = again(all(built(root)?)?)?;
     if run(cargo(root).args(["test", "--workspace", "--locked", "--doc", "--no-fail-fast"])).is_err() {
         failed.push("examples in documents".to_owned());
     }
@@ -70,15 +73,18 @@ fn built(root: &Path) -> Result<VecDeque<Suite>> {
     Ok(suites.into())
 }
 
-/// Run them all; the names of those that failed.
-fn all(suites: VecDeque<Suite>) -> Result<Vec<String>> {
+/// Tests of one executable that failed; none named where it did not come to say which.
+type Failed = (Suite, Vec<String>);
+
+/// Run them all; what failed.
+fn all(suites: VecDeque<Suite>) -> Result<Vec<Failed>> {
     let queue = Mutex::new(suites);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let work = || -> Result<Vec<String>> {
+    let work = || -> Result<Vec<Failed>> {
         let mut failed = Vec::new();
         while let Some(suite) = next() {
-            if !one(&suite)? {
-                failed.push(suite.name);
+            if let Some(tests) = one(&suite, &[])? {
+                failed.push((suite, tests));
             }
         }
         Ok(failed)
@@ -86,15 +92,37 @@ fn all(suites: VecDeque<Suite>) -> Result<Vec<String>> {
     thread::scope(|scope| {
         let workers = [(); SIDE_BY_SIDE].map(|()| scope.spawn(work));
         let failed = workers.map(|w| w.join().unwrap_or_else(|_| bail!("a worker has panicked")));
-        Ok(failed.into_iter().collect::<Result<Vec<_>>>()?.concat())
+        Ok(failed.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     })
 }
 
-/// Run one, and print what it said, whole; whether it passed.
-fn one(suite: &Suite) -> Result<bool> {
+/// Run the failed tests once more, nothing beside them: on a machine that is busy with something else a deadline may pass that is no
+/// fault. The names of those that fail again; what passes now is named as well, for it is to be looked at.
+fn again(failed: Vec<Failed>) -> Result<Vec<String>> {
+    if failed.iter().map(|(_, tests)| tests.len().max(1)).sum::<usize>() > CHANCES {
+        return Ok(failed.into_iter().map(|(suite, _)| suite.name).collect());
+    }
+    let (mut lasting, mut passing) = (Vec::new(), Vec::new());
+    for (suite, tests) in failed {
+        println!("{}: once more, alone: {}", suite.name, tests.join(", "));
+        let kept = if one(&suite, &tests)?.is_none() { &mut passing } else { &mut lasting };
+        kept.push(format!("{} ({})", suite.name, tests.join(", ")));
+    }
+    if !passing.is_empty() {
+        println!("PASSED ONLY ALONE, to be looked at: {}", passing.join("; "));
+    }
+    Ok(lasting)
+}
+
+/// Run one, all of it or these tests, and print what it said, whole; which tests failed, if any did.
+fn one(suite: &Suite, tests: &[String]) -> Result<Option<Vec<String>>> {
     println!("{}: begins", suite.name);
     let begun = Instant::now();
-    let output = Command::new(&suite.executable)
+    let mut command = Command::new(&suite.executable);
+    if !tests.is_empty() {
+        command.arg("--exact").args(tests);
+    }
+    let output = command
         .current_dir(&suite.folder)
         .env("CARGO_MANIFEST_DIR", &suite.folder)
         .output()
@@ -109,5 +137,23 @@ fn one(suite: &Suite) -> Result<bool> {
         complained.trim_end(),
         said.trim_end_matches('\n')
     );
-    Ok(output.status.success())
+    Ok((!output.status.success()).then(|| named(&said)))
+}
+
+/// The tests that libtest lists at its end as failed.
+fn named(said: &str) -> Vec<String> {
+    let Some((_, list)) = said.rsplit_once("\nfailures:\n") else { return Vec::new() };
+    list.lines().map_while(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn the_failed_tests_are_those_of_the_last_list() {
+        let said = "test a::b ... FAILED\n\nfailures:\n\n---- a::b stdout ----\n    x\n\nfailures:\n    a::b\n    c\n\ntest result: FAILED.\n";
+        assert_eq!(named(said), ["a::b", "c"]);
+        assert_eq!(named("killed"), [""; 0]);
+    }
 }

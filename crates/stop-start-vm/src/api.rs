@@ -4,7 +4,6 @@
 //! that another wish is under way (kubevirt 1.8 `pkg/virt-api/rest/lifecycle.go`). None of them says what state the machine is in:
 //! that is looked at, and decides whether the verb is said (again) at all.
 
-use cluster::Object;
 use serde_json::{Value, json};
 use step::{Done, Failure, Kind};
 use tokio::time::{Duration, sleep};
@@ -129,7 +128,7 @@ async fn insist(
     let mut said = false;
     loop {
         let say = eyes
-            .until(|vm, vmi| {
+            .sure(|vm, vmi| {
                 let Some(vm) = vm else { return Look::Failed(missing(task)) };
                 if !is_open(vm) {
                     return Look::Failed(not_open(task, vm));
@@ -145,20 +144,6 @@ async fn insist(
             return Ok(said);
         }
         task.held()?;
-        // a watch may lag behind what was said, and a verb said twice may be one restart more: what is there now decides
-        let vmi = fresh(task, &task.vmi()).await?;
-        match fresh(task, &task.vm()).await? {
-            Some(vm) if is_open(&vm) => match judge(&vm, vmi.as_ref()) {
-                Next::Done => return Ok(said),
-                Next::Wait(_) => {
-                    sleep(AGAIN.min(task.context.left())).await;
-                    continue;
-                }
-                Next::Say => {}
-            },
-            Some(vm) => return Err(not_open(task, &vm)),
-            None => return Err(missing(task)),
-        }
         match task.machine.subresource(&task.vm(), verb, &json!({})).await {
             Ok(()) => {
                 tracing::info!("{} was told to {verb}", task.vm());
@@ -179,24 +164,8 @@ async fn insist(
                 });
             }
         }
-        // what was just said is not seen yet
+        // it takes a moment, and what is there then decides whether it is said again: said twice it may be one restart more
         sleep(AGAIN.min(task.context.left())).await;
-    }
-}
-
-/// The object as the API server has it now.
-async fn fresh(task: &Task, object: &Object) -> Result<Option<Value>, Failure> {
-    loop {
-        match task.machine.get(object).await {
-            Err(error) if error.kind() == Kind::Transient && !task.context.left().is_zero() => {
-                tracing::debug!("cannot read {object}: {error}");
-                tokio::select! {
-                    () = sleep(AGAIN.min(task.context.left())) => {}
-                    () = task.context.stopped() => return Err(error.failure(&format!("cannot read {object}"))),
-                }
-            }
-            read => return read.map_err(|error| error.failure(&format!("cannot read {object}"))),
-        }
     }
 }
 

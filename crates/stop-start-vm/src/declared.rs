@@ -48,7 +48,7 @@ pub(crate) async fn on(task: &Task) -> Result<Done, Failure> {
         Look::Wait(words) => Look::Wait(words),
         Look::Failed(failure) => Look::Failed(failure),
     };
-    Eyes::on(task).until(runs).await?;
+    Eyes::on(task).sure(runs).await?;
     wait.run().await
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn as_declared(task: &Task) -> Result<Done, Failure> {
     force::finish(task, &eyes).await?;
     let mut wait = task.wait(wanted)?;
     wait.live().await?;
-    let mut due = eyes.until(next).await?;
+    let mut due = eyes.sure(next).await?;
     if matches!(due, Next::Run) {
         due = tokio::select! {
             done = settled(&eyes, &mut wait) => return done,

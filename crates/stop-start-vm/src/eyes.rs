@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Hold, Seen, Sight, Watched};
+use cluster::{Hold, Object, Seen, Sight, Watched};
 use serde_json::Value;
 use step::{Failure, Kind, human};
 use tokio::sync::Notify;
@@ -15,6 +15,8 @@ use crate::task::Task;
 const REFUSED: Duration = Duration::from_mins(1);
 /// Looked at again without a sign this often.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The pause after a look that a watch was behind, and after a read that failed.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What is made of a look.
 pub(crate) enum Look<T> {
@@ -67,6 +69,44 @@ impl<'t> Eyes<'t> {
                 said.clone_from(&line);
             }
             self.rest(&[vm, vmi], &line).await?;
+        }
+    }
+
+    /// As [`Eyes::until`], and judged once more by what is read of the server after that: a watch may be behind what this step, or whoever
+    /// it has waited for, did.
+    pub(crate) async fn sure<T>(
+        &self,
+        mut judge: impl FnMut(Option<&Value>, Option<&Value>) -> Look<T>,
+    ) -> Result<T, Failure> {
+        loop {
+            let seen = |vm: Option<&Value>, vmi: Option<&Value>| match judge(vm, vmi) {
+                Look::Wait(words) => Look::Wait(words),
+                Look::Done(_) | Look::Failed(_) => Look::Done(()),
+            };
+            self.until(seen).await?;
+            let (vm, vmi) = (self.read(&self.task.vm()).await?, self.read(&self.task.vmi()).await?);
+            match judge(vm.as_ref(), vmi.as_ref()) {
+                Look::Done(done) => return Ok(done),
+                Look::Failed(failure) => return Err(failure),
+                Look::Wait(_) => sleep(SOON.min(self.task.context.left())).await,
+            }
+        }
+    }
+
+    async fn read(&self, object: &Object) -> Result<Option<Value>, Failure> {
+        let context = &self.task.context;
+        loop {
+            match self.task.machine.get(object).await {
+                Err(error)
+                    if error.kind() == Kind::Transient
+                        && !context.stopping()
+                        && !context.left().is_zero() =>
+                {
+                    tracing::debug!("cannot read {object}: {error}");
+                    sleep(SOON.min(context.left())).await;
+                }
+                read => return read.map_err(|error| error.failure(&format!("cannot read {object}"))),
+            }
         }
     }
 

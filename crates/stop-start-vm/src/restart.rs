@@ -29,7 +29,7 @@ pub(crate) async fn asked_for(task: &Task) -> Result<Done, Failure> {
     if task.follows_git() {
         task.wait(task.wanted(Until::Ready))?.live().await?;
     }
-    let old = eyes.until(|vm, vmi| instance(task, vm, vmi)).await?;
+    let old = eyes.sure(|vm, vmi| instance(task, vm, vmi)).await?;
     let noted = api::noted(task, "restart").await?;
     match (noted, old) {
         (Some(noted), _) if noted == NONE_YET => task.wait(task.wanted(Until::Ready))?.run().await,

@@ -65,13 +65,13 @@ async fn point_25_a_verb_is_said_once_however_late_its_effect_is_seen() {
     let kubevirt = held("Manual").await;
     let old = kubevirt.uid();
     let before = kubevirt.world.changes().len();
-    kubevirt.world.mute(true);
+    kubevirt.world.mute(&[VM, VMI]);
     let restart = begin(&kubevirt, &["--power=restart", "--via=api", HELD[0], HELD[1]]);
     kubevirt.until("it was told", |vm, _| !vm["status"]["stateChangeRequests"].is_null()).await;
     let read = kubevirt.world.reads(VMI);
     kubevirt.hold(false).await;
     kubevirt.until("it has looked again", |_, _| kubevirt.world.reads(VMI) > read).await;
-    kubevirt.world.mute(false);
+    kubevirt.world.mute(&[]);
     restart.end().await.is(0, READY);
     assert_ne!(kubevirt.uid(), old);
     assert_eq!(kubevirt.world.changes()[before..], ["PUT web01/restart {}"]);
@@ -185,8 +185,13 @@ async fn point_12_what_was_declared_before_is_not_judged() {
         let flag = format!("--power={power}");
         let mut at = begin(&kubevirt, &[&flag, FOLLOWS[0], FOLLOWS[1]]);
         at.run.says("is Synced at 0d0d0d0 (want 9f8e7d6)").await;
+        // that it is live is heard of first
+        kubevirt.world.mute(&[VM]);
+        let read = kubevirt.world.reads(VM);
         kubevirt.declare(|spec| spec["runStrategy"] = json!("Always"));
         application(&kubevirt, COMMIT);
+        kubevirt.until("it has looked again", |_, _| kubevirt.world.reads(VM) > read).await;
+        kubevirt.world.mute(&[]);
         at.end().await.is(0, LIVE);
     }
 }

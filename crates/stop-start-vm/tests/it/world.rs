@@ -32,8 +32,8 @@ struct State {
     changes: Vec<(Method, String, Value)>,
     /// Every object that was read, a watch left out.
     reads: Vec<String>,
-    /// Watches tell nothing.
-    mute: bool,
+    /// Watches tell nothing of these.
+    mute: Vec<&'static str>,
 }
 
 /// The server; clones share it.
@@ -106,9 +106,9 @@ impl World {
         self.state.lock().unwrap().reads.iter().filter(|read| *read == path).count()
     }
 
-    /// Let watches fall behind, or catch up.
-    pub(crate) fn mute(&self, mute: bool) {
-        self.state.lock().unwrap().mute = mute;
+    /// Let the watches of these objects fall behind, and those of others catch up.
+    pub(crate) fn mute(&self, paths: &[&'static str]) {
+        self.state.lock().unwrap().mute = paths.to_vec();
         self.changed.send_modify(|_| ());
     }
 
@@ -249,7 +249,7 @@ impl World {
                         let next = {
                             let state = world.state.lock().unwrap();
                             let next = state.history.iter().find(|(v, _, p, _)| *v > from && *p == path);
-                            next.filter(|_| !state.mute).cloned()
+                            next.filter(|_| !state.mute.contains(&path.as_str())).cloned()
                         };
                         if let Some((version, kind, _, object)) = next {
                             let line = json!({"type": kind, "object": object}).to_string() + "\n";

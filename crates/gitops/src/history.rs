@@ -96,6 +96,22 @@ pub(crate) fn holds(
     Ok(find(repository, from, stop, |commit| Ok(commit == to))?.map(|found| found != Search::Nowhere))
 }
 
+/// How many commits, going back from `to` by first parents, come before `from`: all of them, or those that are here and one more.
+pub(crate) fn distance(repository: &Repository, from: Oid, to: Oid) -> usize {
+    let mut commit = to;
+    for number in 0.. {
+        if commit == from {
+            return number;
+        }
+        // one that is not here is not `from`, so it counts
+        match parents(repository, commit).map(|parents| parents.first().copied()) {
+            Ok(Some(parent)) => commit = parent,
+            Ok(None) | Err(_) => return number + 1,
+        }
+    }
+    usize::MAX
+}
+
 /// The commit since which, up to `tip`, `state` has held; `None` if the commits here do not tell.
 pub(crate) fn since(
     repository: &Repository,

@@ -1,25 +1,69 @@
 //! How long to wait before the next attempt.
+//!
+//! A branch takes one push at a time, so writers who all try at once only take the server's time from the one who could land. How many
+//! wait cannot be asked; what can be seen is how long an attempt takes, which grows with the crowd at the server, and how many
+//! commits land meanwhile. A lost race therefore waits for a random part of a bound that is at least twice the last attempt,
+//! and that grows while the branch is busy and shrinks while it is not.
 
 use std::time::{Duration, Instant};
 
 use step::Context;
 
-/// The first wait is at most this long, each next at most twice as long as the one before.
+/// The first wait is at most this long.
 const FIRST: Duration = Duration::from_millis(200);
-/// No wait is longer.
+/// No wait for a server that is not well is longer.
 const LONGEST: Duration = Duration::from_secs(20);
+/// No wait after a lost race is longer.
+const CROWD: Duration = Duration::from_mins(1);
+/// A branch is busy if commits land for so much of the time, were each to take as long as our attempt.
+const BUSY: f64 = 0.6;
+/// What a lost race does to the bound while the branch is busy, and while it is not.
+const STEPS: (f64, f64) = (1.3, 0.7);
 /// How soon a wish to stop is seen.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// The bound of the wait after attempt `n`, which starts at 0.
-fn bound(n: u32) -> Duration {
-    FIRST.saturating_mul(2_u32.saturating_pow(n)).min(LONGEST)
+/// The bound of the next wait.
+#[derive(Debug)]
+pub(crate) struct Pace(Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(FIRST)
+    }
+}
+
+impl Pace {
+    /// The server did not answer, or not well: the next wait but one is at most twice as long.
+    pub(crate) fn trouble(&mut self, context: &Context) {
+        pause(self.0, context);
+        self.0 = (self.0 * 2).min(LONGEST);
+    }
+
+    /// Somebody else was faster, in an attempt that took `took`. In the time between our looks at the branch, `since`, at least `landed`
+    /// commits have; nothing is known of that after the first look.
+    pub(crate) fn lost(&mut self, took: Duration, course: Option<(Duration, usize)>, context: &Context) {
+        self.0 = after(self.0, took, course);
+        pause(self.0, context);
+    }
+}
+
+fn after(bound: Duration, took: Duration, course: Option<(Duration, usize)>) -> Duration {
+    let step = match course {
+        None => 1.0,
+        Some((since, landed)) => {
+            let each = took.min(since).as_secs_f64() / since.as_secs_f64().max(f64::EPSILON);
+            // so many are many: more would not change the answer
+            let landed = f64::from(u16::try_from(landed).unwrap_or(u16::MAX));
+            if landed * each >= BUSY { STEPS.0 } else { STEPS.1 }
+        }
+    };
+    bound.mul_f64(step).max(took * 2).clamp(FIRST, CROWD)
 }
 
 /// Wait for a random part of the bound: writers that lost one race together must not meet again ("full jitter"). Ends
 /// early at the deadline or when asked to stop.
-pub(crate) fn pause(n: u32, context: &Context) {
-    let until = Instant::now() + bound(n).mul_f64(rand::random_range(0.0..=1.0)).min(context.left());
+fn pause(bound: Duration, context: &Context) {
+    let until = Instant::now() + bound.mul_f64(rand::random_range(0.0..=1.0)).min(context.left());
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         if context.stopping() {
             return;
@@ -34,13 +78,21 @@ mod tests {
 
     use step::Context;
 
-    use super::{bound, pause};
+    use super::{FIRST, Pace, after};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn waits_double_up_to_twenty_seconds() {
-        let bounds: Vec<_> = (0..9).map(|n| bound(n).as_millis()).collect();
-        assert_eq!(bounds, [200, 400, 800, 1600, 3200, 6400, 12_800, 20_000, 20_000]);
-        assert_eq!(bound(u32::MAX), Duration::from_secs(20));
+    fn a_crowd_at_the_server_makes_everybody_wait_longer_and_a_branch_that_rests_shorter() {
+        let took = Duration::from_millis(50);
+        assert_eq!(after(FIRST, took, None), FIRST, "nothing is known yet");
+        assert_eq!(after(FIRST, SECOND * 3, None), SECOND * 6, "an attempt takes long");
+        assert_eq!(after(SECOND, took, Some((SECOND, 12))), SECOND.mul_f64(1.3));
+        assert_eq!(after(SECOND, took, Some((SECOND, 11))), SECOND.mul_f64(0.7));
+        assert_eq!(after(SECOND, SECOND * 4, Some((SECOND, 1))), SECOND * 8, "all the time between looks");
+        assert_eq!(after(SECOND, took, Some((Duration::ZERO, 0))), SECOND.mul_f64(0.7));
+        assert_eq!(after(SECOND * 59, took, Some((SECOND, 70_000))), SECOND * 60);
+        assert_eq!(after(FIRST, took, Some((SECOND * 9, 1))), FIRST);
     }
 
     #[test]
@@ -48,8 +100,10 @@ mod tests {
         let (stopped, over) = (Context::new(Duration::from_hours(1)), Context::new(Duration::ZERO));
         stopped.stop();
         let start = Instant::now();
-        (0..20).for_each(|_| pause(30, &stopped));
-        (0..20).for_each(|_| pause(30, &over));
-        assert!(start.elapsed() < Duration::from_secs(5));
+        let mut pace = Pace::default();
+        (0..20).for_each(|_| pace.trouble(&stopped));
+        assert_eq!(pace.0, SECOND * 20);
+        (0..20).for_each(|_| pace.lost(SECOND * 30, None, &over));
+        assert!(start.elapsed() < SECOND * 5);
     }
 }

@@ -8,7 +8,7 @@ use step::{Context, Failure, Kind};
 use crate::change::{Change, commit_id};
 use crate::exchange::Sent;
 use crate::history::Search;
-use crate::pace::pause;
+use crate::pace::Pace;
 use crate::remote::{LAST_LOOK, Remote, local};
 use crate::tree::{Edit, Plan, Verdict, Write};
 use crate::trouble::{Class, Trouble};
@@ -55,26 +55,32 @@ impl Remote {
     /// `unknown` if the time is up and the branch could not be read again.
     pub fn push(&self, change: &Change, context: &Context) -> Result<Pushed, Failure> {
         self.check(change)?;
-        let mut offer = None;
-        let mut last = None;
-        let mut attempt = 0;
-        loop {
+        let (mut offer, mut last, mut before) = (None, None, None);
+        let mut pace = Pace::default();
+        for attempt in 1_u32.. {
             if context.stopping() || context.left().is_zero() {
-                return self.give_up(change, offer.as_ref(), last.as_ref());
+                break;
             }
-            match self.attempt(change, context, &mut offer)? {
+            let begun = Instant::now();
+            let trouble = match self.attempt(change, context, &mut offer)? {
                 Attempt::Done(pushed) => return Ok(pushed),
-                Attempt::Again(trouble) => {
-                    tracing::info!("attempt {} to push: {}", attempt + 1, trouble.words);
-                    // what the deadline cut short says less than what happened before
-                    if last.is_none() || !context.left().is_zero() {
-                        last = Some(trouble);
-                    }
-                }
+                Attempt::Again(trouble) => trouble,
+            };
+            tracing::info!("attempt {attempt} to push: {}", trouble.words);
+            let (race, took) = (trouble.class == Class::Contention, begun.elapsed());
+            // what the deadline cut short says less than what happened before
+            if last.is_none() || !context.left().is_zero() {
+                last = Some(trouble);
             }
-            pause(attempt, context);
-            attempt += 1;
+            if race {
+                let look = self.looked();
+                pace.lost(took, before.zip(look).map(|(before, look)| self.course(before, look)), context);
+                before = look;
+            } else {
+                pace.trouble(context);
+            }
         }
+        self.give_up(change, offer.as_ref(), last.as_ref())
     }
 
     /// What [`Remote::push`] would do to the tip as it is now.

@@ -11,7 +11,7 @@ use vm::conditions::Relation;
 
 use crate::change::commit_id;
 use crate::exchange::{Depth, Link};
-use crate::pace::pause;
+use crate::pace::Pace;
 use crate::sign::{SignArgs, Signer};
 use crate::tree::Why;
 use crate::trouble::{Class, Trouble};
@@ -32,10 +32,17 @@ pub struct Remote {
     pub(crate) repository: Repository,
     /// The index in [`DEPTHS`] of what the last fetch brought; its length for everything.
     depth: Cell<usize>,
-    /// The tip that the last fetch brought.
-    seen: Cell<Option<Oid>>,
+    /// The tip that the last fetch brought, and when.
+    seen: Cell<Option<Sight>>,
     pub(crate) signer: Option<Signer>,
     _folder: TempDir,
+}
+
+/// A look at the branch: where it was, and when; no tip where it did not exist.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    tip: Option<Oid>,
+    at: Instant,
 }
 
 impl std::fmt::Debug for Remote {
@@ -94,11 +101,11 @@ impl Remote {
     /// The tip (40 hex digits) as it was seen last, which may be later than what a change was refused on; `None` before anything
     /// was fetched, and where the branch does not exist yet. Nothing is asked of the server.
     pub fn last_tip(&self) -> Option<String> {
-        self.seen.get().map(|tip| tip.to_string())
+        self.seen.get().and_then(|look| look.tip).map(|tip| tip.to_string())
     }
 
     pub(crate) fn patient_tip(&self, context: &Context) -> Result<Option<Oid>, Failure> {
-        let mut attempt = 0;
+        let mut pace = Pace::default();
         loop {
             let trouble = match self.fetch(context.deadline()) {
                 Ok(tip) => return Ok(tip),
@@ -109,8 +116,7 @@ impl Remote {
                 return Err(self.cannot_read(&trouble));
             }
             tracing::info!("cannot read branch `{}` at `{}`: {}", self.branch(), self.host(), trouble.words);
-            pause(attempt, context);
-            attempt += 1;
+            pace.trouble(context);
         }
     }
 
@@ -191,8 +197,24 @@ impl Remote {
     pub(crate) fn fetch(&self, until: Instant) -> Result<Option<Oid>, Trouble> {
         let depth = DEPTHS.get(self.depth.get()).map_or(Depth::Everything, |n| Depth::Commits(*n));
         let tip = self.link.fetch(&self.repository, depth, until)?;
-        self.seen.set(tip);
+        self.seen.set(Some(Sight { tip, at: Instant::now() }));
         Ok(tip)
+    }
+
+    /// The last look at the branch.
+    pub(crate) fn looked(&self) -> Option<Sight> {
+        self.seen.get()
+    }
+
+    /// What became of the branch from one look to another: in which time, and how many commits it has more at the least; of those that
+    /// are not here nothing is known but that the tip has one before it.
+    pub(crate) fn course(&self, from: Sight, to: Sight) -> (Duration, usize) {
+        let landed = match (from.tip, to.tip) {
+            (from, to) if from == to => 0,
+            (Some(from), Some(to)) => history::distance(&self.repository, from, to),
+            _ => 1,
+        };
+        (to.at.saturating_duration_since(from.at), landed)
     }
 
     /// Ask the history; where it does not tell, fetch more of it and ask again, up to the depth of index `limit` in

@@ -13,6 +13,8 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     run(cargo(root)
         .args(["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings"))?;
+    // cargo deny looks at the crates of every platform, and a build has brought those of this one only
+    run(cargo(root).args(["fetch", "--locked"]))?;
     // the advisory database has to be fetched; without a network the other three still count
     run(cargo(root).args(["deny", "--offline", "--locked", "check", "bans", "licenses", "sources"]))
         .context("needs cargo-deny: `cargo install --locked cargo-deny`")?;

@@ -1,4 +1,4 @@
-//! Where the repository is: the one form of address that is let through to libgit2.
+//! Where the repository is: the one form of address that is asked or let through to libgit2.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -61,6 +61,12 @@ impl Address {
 
     pub(crate) const fn way(&self) -> &Way {
         &self.way
+    }
+
+    /// The path as it is asked for by HTTP: with a slash at its beginning and none at its end.
+    pub(crate) fn target(&self) -> &str {
+        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
     }
 
     /// The path, without slashes around it and without `.git` at its end: forges serve a repository under both names.

@@ -10,6 +10,8 @@ use crate::address::{Address, Way};
 use crate::credential::{self, Found};
 use crate::exchange::Link;
 use crate::remote::Remote;
+use crate::smart::Smart;
+use crate::wire::stream;
 use crate::{library, proxy, ssh};
 
 /// The flags that say which repository, and as whom.
@@ -80,7 +82,9 @@ impl RemoteArgs {
                 .hint("`--url https://host/path`; user and password go into the folder of `--basic-auth`, a key into that of `--ssh-directory`")
         })?;
         let branch = &self.branch;
+        // what is longer is no line of the protocol
         if branch.starts_with('-')
+            || branch.len() > 1000
             || !branch.is_ascii()
             || !Reference::is_valid_name(&format!("refs/heads/{branch}"))
         {
@@ -92,13 +96,21 @@ impl RemoteArgs {
             Way::Https | Way::Http => found = credential::read(&self.basic_auth, &address)?,
         }
         let Found { credential, mut secrets } = found;
-        library::prepare(self.authorities()?.as_deref()).map_err(|error| {
-            usage(format!("cannot trust the certificates of `--ssl-ca-directory`: {}", error.message()))
+        let authorities = self.authorities()?;
+        let untrusted = |why: &str| {
+            usage(format!("cannot trust the certificates of `--ssl-ca-directory`: {why}"))
                 .hint("the file has to hold certificates in PEM form")
-        })?;
+        };
+        library::prepare(authorities.as_deref()).map_err(|error| untrusted(error.message()))?;
+        let tls = || stream::connector(authorities.as_deref()).map_err(|error| untrusted(&error.to_string()));
+        let smart = match address.way() {
+            Way::Https => Some(Smart::new(Some(tls()?))),
+            Way::Http => Some(Smart::new(None)),
+            Way::Ssh(_) => None,
+        };
         let given = self.https_proxy.as_ref().map(|Given(proxy)| proxy.as_str());
         let proxy = proxy::find(&address, given, self.no_proxy.as_deref(), &mut secrets)?;
-        Remote::new(Link { address, branch: branch.clone(), credential, login, secrets, proxy })
+        Remote::new(Link { address, branch: branch.clone(), credential, login, secrets, proxy, smart })
     }
 
     /// The file of certificate authorities.

@@ -92,6 +92,14 @@ pub struct Change {
     pub time: Option<i64>,
 }
 
+impl Change {
+    /// Every path that it says something about.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        let written = self.files.iter().map(|file| &file.path);
+        written.chain(&self.remove).chain(&self.unchanged).map(FilePath::as_str).collect()
+    }
+}
+
 /// One line and trailers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message(String);

@@ -68,7 +68,7 @@ impl Remote {
             if clashes.len() > 1 { format!(" (and {} more)", clashes.len() - 1) } else { String::new() };
         let what = format!("cannot change {}: {line}{more}", self.place());
         let details = clashes.iter().map(|clash| self.three_ways(change, clash, tip));
-        // libgit2 has these objects, as they were compared just now; without them there is less to say and nothing to do
+        // these objects are here, as they were compared just now; without them there is less to say and nothing to do
         let details = details.collect::<Result<_, Error>>().unwrap_or_default();
         let failure = Failure::new(if odd.is_some() { Kind::Refused } else { Kind::Conflict }, what);
         failure.details(details).hint(if odd.is_some() {
@@ -84,7 +84,8 @@ impl Remote {
         let entry = |commit: Oid| tree::entry(&self.repository.find_commit(commit)?.tree()?, path);
         let there = entry(tip).ok()?;
         let same = |commit: Oid| Ok(entry(commit)? == there);
-        let commit = self.deepen(until, SOME, |r| history::since(r, tip, same)).ok()??;
+        let files = Some((tip, &[path][..]));
+        let commit = self.deepen(until, SOME, files, |r| history::since(r, tip, same)).ok()??;
         let commit = self.repository.find_commit(commit).ok()?;
         Some(format!("commit `{}` of {}", commit.id(), author(&commit)))
     }

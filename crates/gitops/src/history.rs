@@ -3,6 +3,7 @@
 //! A shallow fetch leaves commits whose parents are not here. Parents are read from the commit's own bytes, not through
 //! libgit2's commit type: that one hides the parents at a shallow boundary, and caches what it hid.
 
+use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 
 use git2::{Error, ObjectType, Oid, Repository};
@@ -26,7 +27,8 @@ impl Remote {
             Ok(String::from_utf8_lossy(repository.find_commit(commit)?.message_bytes()).into_owned())
         };
         let limit = DEPTHS.iter().position(|depth| *depth >= i32::from(commits)).unwrap_or(DEPTHS.len());
-        let found = self.deepen(context.deadline(), limit, |repository| {
+        self.ask(context);
+        let found = self.deepen(context.deadline(), limit, None, |repository| {
             let is_wanted = |commit| Ok(wanted(&message(repository, commit)?));
             Ok(match find(repository, from, None, is_wanted)? {
                 Some(Search::Found(commit)) => Some(Some((commit.to_string(), message(repository, commit)?))),
@@ -84,6 +86,16 @@ pub(crate) fn find(
         }
     }
     Ok(if missing { None } else { Some(Search::Nowhere) })
+}
+
+/// The commits that lead to `from` and are here.
+pub(crate) fn all(repository: &Repository, from: Oid) -> Result<Vec<Oid>, Error> {
+    let all = RefCell::new(Vec::new());
+    find(repository, from, None, |commit| {
+        all.borrow_mut().push(commit);
+        Ok(false)
+    })?;
+    Ok(all.into_inner())
 }
 
 /// Whether `from` is `to` or comes after it; `None` if the commits here do not tell.

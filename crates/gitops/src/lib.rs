@@ -14,22 +14,27 @@
 
 mod address;
 mod args;
+mod bring;
 mod change;
+mod classic;
 mod conflict;
 mod credential;
 mod exchange;
 mod history;
 mod library;
 mod pace;
+mod pack;
 mod protocol;
 mod proxy;
 mod push;
 mod remote;
 mod secret;
 mod sign;
+mod smart;
 mod ssh;
 mod tree;
 mod trouble;
+mod wire;
 
 pub use address::Address;
 pub use args::RemoteArgs;

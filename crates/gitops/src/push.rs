@@ -5,6 +5,7 @@ use std::time::Instant;
 use git2::{Error, Oid, Signature, Time, Tree};
 use step::{Context, Failure, Kind};
 
+use crate::bring::Needs;
 use crate::change::{Change, commit_id};
 use crate::exchange::Sent;
 use crate::history::Search;
@@ -55,6 +56,7 @@ impl Remote {
     /// `unknown` if the time is up and the branch could not be read again.
     pub fn push(&self, change: &Change, context: &Context) -> Result<Pushed, Failure> {
         self.check(change)?;
+        self.ask(context);
         let (mut offer, mut last, mut before) = (None, None, None);
         let mut pace = Pace::default();
         for attempt in 1_u32.. {
@@ -93,6 +95,11 @@ impl Remote {
             Ok(Judged::Failure(failure)) => return Err(failure),
             Err(trouble) => return Err(self.cannot_read(&trouble)),
         };
+        if let Some(tip) = tip {
+            let needs = Needs { files: &change.paths(), ..Needs::default() };
+            let brought = self.bring(&[tip], &needs, context.deadline());
+            brought.map_err(|trouble| self.cannot_read(&trouble))?;
+        }
         let bytes = |id: Oid| self.repository.find_blob(id).map(|blob| blob.content().to_owned());
         let edit = |write: Write| -> Result<Edit, Error> {
             Ok(Edit { path: write.path, before: write.before.map(bytes).transpose()?, after: write.bytes })
@@ -193,7 +200,7 @@ impl Remote {
             return Ok(None);
         }
         let landed =
-            self.deepen(until, EVERYTHING, |r| history::holds(r, tip, offer.commit, offer.parent))?;
+            self.deepen(until, EVERYTHING, None, |r| history::holds(r, tip, offer.commit, offer.parent))?;
         Ok((landed == Some(true)).then(|| pushed(offer.commit, true)))
     }
 
@@ -237,6 +244,9 @@ impl Remote {
                 None => return Ok(Judged::Failure(self.no_base(base))),
             },
         };
+        let (paths, files) = (change.paths(), change.marker.as_ref().map(|m| m.path.as_str()));
+        let both: Vec<_> = tip.into_iter().chain(base).collect();
+        self.bring(&both, &Needs { paths: &paths, files: files.as_slice(), below: &[] }, until)?;
         let tree = tree::of(&self.repository, tip).map_err(|e| trouble(&e))?;
         let base = tree::of(&self.repository, base).map_err(|e| trouble(&e))?;
         let verdict =
@@ -248,7 +258,7 @@ impl Remote {
         match (verdict, tip) {
             (Verdict::Write(writes), _) => Ok(Judged::Write(writes)),
             (Verdict::Done, Some(tip)) => {
-                match self.deepen(until, EVERYTHING, |r| history::since(r, tip, done_in)) {
+                match self.deepen(until, EVERYTHING, Some((tip, &paths)), |r| history::since(r, tip, done_in)) {
                     Ok(since) => Ok(Judged::Done(since.unwrap_or(tip))),
                     // the tip holds it in any case
                     Err(Trouble { class: Class::Lasting(_), .. }) => Ok(Judged::Done(tip)),
@@ -258,7 +268,8 @@ impl Remote {
             (Verdict::OtherContent, _) => Ok(Judged::Failure(self.other_content(change))),
             (Verdict::Clashes(clashes), Some(tip)) if change.marker.is_some() => {
                 // it may have been made and replaced since; without an answer it is a conflict all the same
-                let earlier = self.deepen(until, SOME, |r| history::find(r, tip, None, done_in));
+                let files = Some((tip, &paths[..]));
+                let earlier = self.deepen(until, SOME, files, |r| history::find(r, tip, None, done_in));
                 Ok(Judged::Failure(match earlier {
                     Ok(Some(Search::Found(commit))) => self.superseded(commit),
                     _ => self.conflict(change, &clashes, Some(tip), until),
@@ -275,7 +286,8 @@ impl Remote {
     /// The base commit, if the branch leads to it.
     fn base(&self, base: Option<Oid>, until: Instant) -> Result<Option<Oid>, Trouble> {
         let Some(base) = base else { return Ok(None) };
-        let here = self.deepen(until, EVERYTHING, |r| Ok(history::is_here(r, base)?.then_some(())))?;
+        let here =
+            self.deepen(until, EVERYTHING, None, |r| Ok(history::is_here(r, base)?.then_some(())))?;
         Ok(here.map(|()| base))
     }
 

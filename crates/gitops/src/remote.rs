@@ -1,6 +1,6 @@
 //! A repository on a server, and as much of it as is here.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,9 @@ use step::{Context, Failure, Kind};
 use tempfile::TempDir;
 use vm::conditions::Relation;
 
+use crate::bring::Needs;
 use crate::change::commit_id;
-use crate::exchange::{Depth, Link};
+use crate::exchange::{Depth, Link, Look};
 use crate::pace::Pace;
 use crate::sign::{SignArgs, Signer};
 use crate::tree::Why;
@@ -19,7 +20,7 @@ use crate::{history, tree};
 
 /// The most files of a folder that are read, and the most bytes in all of them. A machine has some ten files, and one or two
 /// more, of some hundred bytes, for each operation since it was made.
-const FOLDER: (usize, usize) = (5000, 8 * 1024 * 1024);
+pub(crate) const FOLDER: (usize, usize) = (5000, 8 * 1024 * 1024);
 /// How much of the history is fetched, each where the one before did not tell. The last is everything.
 pub(crate) const DEPTHS: [i32; 3] = [1, 64, 1024];
 
@@ -35,6 +36,8 @@ pub struct Remote {
     /// The tip that the last fetch brought, and when.
     seen: Cell<Option<Sight>>,
     pub(crate) signer: Option<Signer>,
+    /// Of who asked last: what is read of what was fetched may have to be fetched itself, by the same deadline.
+    context: RefCell<Option<Context>>,
     _folder: TempDir,
 }
 
@@ -60,7 +63,7 @@ impl Remote {
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false).no_reinit(true);
         let repository = Repository::init_opts(folder.path(), &options)
-            // each request says so as well; this is the second wall
+            // for libgit2's own transport, to which each request says so as well; this is the second wall
             .and_then(|r| r.config()?.set_str("http.followRedirects", "false").map(|()| r))
             .map_err(|error| local(&error))?;
         Ok(Self {
@@ -69,6 +72,7 @@ impl Remote {
             depth: Cell::new(0),
             seen: Cell::new(None),
             signer: None,
+            context: RefCell::new(None),
             _folder: folder,
         })
     }
@@ -105,10 +109,25 @@ impl Remote {
     }
 
     pub(crate) fn patient_tip(&self, context: &Context) -> Result<Option<Oid>, Failure> {
+        self.patiently(context, || self.fetch(context.deadline()))
+    }
+
+    /// From now on what has to be fetched is fetched by this one's deadline.
+    pub(crate) fn ask(&self, context: &Context) {
+        self.context.replace(Some(context.clone()));
+    }
+
+    /// Read from the server, as often as needed until the deadline.
+    fn patiently<T>(
+        &self,
+        context: &Context,
+        mut read: impl FnMut() -> Result<T, Trouble>,
+    ) -> Result<T, Failure> {
+        self.ask(context);
         let mut pace = Pace::default();
         loop {
-            let trouble = match self.fetch(context.deadline()) {
-                Ok(tip) => return Ok(tip),
+            let trouble = match read() {
+                Ok(read) => return Ok(read),
                 Err(trouble) => trouble,
             };
             let over = context.stopping() || context.left().is_zero();
@@ -120,8 +139,19 @@ impl Remote {
         }
     }
 
-    /// A file at a commit that was fetched; `None` if there is no plain file at that path.
+    /// Have this here of a commit that was fetched, by the deadline of whoever fetched it.
+    fn have(&self, commit: &str, needs: &Needs<'_>) -> Result<(), Failure> {
+        // what nobody has asked for is not here, and who reads it is told so
+        let (Some(context), Some(commit)) = (self.context.borrow().clone(), commit_id(commit)) else {
+            return Ok(());
+        };
+        self.patiently(&context, || self.bring(&[commit], needs, context.deadline()))
+    }
+
+    /// A file at a commit that was fetched; `None` if there is no plain file at that path. The server may have to be asked for it, by
+    /// the deadline by which the commit was fetched.
     pub fn read(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        self.have(commit, &Needs { files: &[path], ..Needs::default() })?;
         let read = || -> Result<Option<Vec<u8>>, Error> {
             let tree = tree::of(&self.repository, commit_id(commit))?;
             let tree::At::Blob(id) = tree::at(&self.repository, tree.as_ref(), path)? else {
@@ -140,6 +170,7 @@ impl Remote {
     /// `refused` for what a push would refuse as well (symbolic links, submodules, executable files, names that no
     /// [`crate::FilePath`] has), and for more than 5000 files or 8 MiB.
     pub fn folder(&self, commit: &str, path: &str) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+        self.have(commit, &Needs { below: &[path], ..Needs::default() })?;
         let read = || -> Result<_, Error> {
             let Some(tree) = tree::of(&self.repository, commit_id(commit))? else {
                 return Ok(Ok(BTreeMap::new()));
@@ -177,26 +208,41 @@ impl Remote {
         if ours == live {
             return Ok(Relation::Contains);
         }
-        let related = self.deepen(context.deadline(), DEPTHS.len(), |repository| {
+        self.ask(context);
+        let until = context.deadline();
+        self.stands(ours, live, path, until).map_err(|trouble| self.cannot_read(&trouble))
+    }
+
+    fn stands(&self, ours: Oid, live: Oid, path: &str, until: Instant) -> Result<Relation, Trouble> {
+        let after = self.deepen(until, DEPTHS.len(), None, |repository| {
             if !history::is_here(repository, live)? || !history::is_here(repository, ours)? {
                 return Ok(None);
             }
             let after = history::holds(repository, live, ours, None)?;
             if after == Some(true) {
-                let entry = |commit| tree::entry(&repository.find_commit(commit)?.tree()?, path);
-                let same = entry(ours)? == entry(live)?;
-                return Ok(Some(if same { Relation::Contains } else { Relation::Replaced }));
+                return Ok(Some(true));
             }
             let before = history::holds(repository, ours, live, None)? == Some(true);
-            Ok((before || after == Some(false)).then_some(Relation::Lacks))
-        });
-        related.map(|r| r.unwrap_or(Relation::Lacks)).map_err(|trouble| self.cannot_read(&trouble))
+            Ok((before || after == Some(false)).then_some(false))
+        })?;
+        if after != Some(true) {
+            return Ok(Relation::Lacks);
+        }
+        self.bring(&[ours, live], &Needs { paths: &[path], ..Needs::default() }, until)?;
+        let entry = |commit| tree::entry(&self.repository.find_commit(commit)?.tree()?, path);
+        let same = || Ok(entry(ours)? == entry(live)?);
+        let same = same().map_err(|error: Error| Trouble::of(&error, &self.link.secrets))?;
+        Ok(if same { Relation::Contains } else { Relation::Replaced })
     }
 
-    /// One fetch of the tip, with as much history as was needed before.
+    /// One fetch of the tip.
     pub(crate) fn fetch(&self, until: Instant) -> Result<Option<Oid>, Trouble> {
+        self.look(Look::Tip, until)
+    }
+
+    fn look(&self, look: Look, until: Instant) -> Result<Option<Oid>, Trouble> {
         let depth = DEPTHS.get(self.depth.get()).map_or(Depth::Everything, |n| Depth::Commits(*n));
-        let tip = self.link.fetch(&self.repository, depth, until)?;
+        let tip = self.link.fetch(&self.repository, depth, look, until)?;
         self.seen.set(Some(Sight { tip, at: Instant::now() }));
         Ok(tip)
     }
@@ -218,14 +264,23 @@ impl Remote {
     }
 
     /// Ask the history; where it does not tell, fetch more of it and ask again, up to the depth of index `limit` in
-    /// [`DEPTHS`]. `None` if it does not tell even then.
+    /// [`DEPTHS`]. `None` if it does not tell even then. A question about files, in the commits that lead to one, has what leads to
+    /// these paths brought here first.
     pub(crate) fn deepen<T>(
         &self,
         until: Instant,
         limit: usize,
+        files: Option<(Oid, &[&str])>,
         mut ask: impl FnMut(&Repository) -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Trouble> {
-        let mut asked = || ask(&self.repository).map_err(|e| Trouble::of(&e, &self.link.secrets));
+        let mut asked = || {
+            let trouble = |error: Error| Trouble::of(&error, &self.link.secrets);
+            if let Some((from, paths)) = files {
+                let commits = history::all(&self.repository, from).map_err(trouble)?;
+                self.bring(&commits, &Needs { paths, ..Needs::default() }, until)?;
+            }
+            ask(&self.repository).map_err(trouble)
+        };
         if let Some(answer) = asked()? {
             return Ok(Some(answer));
         }
@@ -233,7 +288,7 @@ impl Remote {
         let first = self.depth.get().max(1);
         for depth in first..=limit.max(first) {
             self.depth.set(depth);
-            self.fetch(until)?;
+            self.look(Look::Back, until)?;
             if let Some(answer) = asked()? {
                 return Ok(Some(answer));
             }

@@ -148,7 +148,7 @@ pub(crate) fn below(
 }
 
 /// Folders are read to this depth: a machine's have five levels.
-const DEEPEST: usize = 20;
+pub(crate) const DEEPEST: usize = 20;
 
 /// What an entry is that is neither a plain file nor a folder.
 const fn odd_file(mode: i32) -> &'static str {

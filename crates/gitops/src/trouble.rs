@@ -4,6 +4,7 @@ use git2::{Error, ErrorClass, ErrorCode};
 use step::{Kind, one_line};
 
 use crate::secret::Secrets;
+use crate::wire;
 
 /// The longest text of a server in a message, in bytes.
 const WORDS: usize = 400;
@@ -70,6 +71,11 @@ impl Trouble {
             _ => Class::Passing,
         };
         Self::new(class, words)
+    }
+
+    /// What an answer by HTTP means that is none. Whatever it was to be, the server may have done its work.
+    pub(crate) fn of_answer(error: &wire::Error, secrets: &Secrets) -> Self {
+        Self::new(Class::Passing, one_line(&secrets.redact(&error.to_string()), WORDS))
     }
 
     /// The server would have us go to another one.

@@ -71,6 +71,8 @@ impl Repository {
             ("http.receivepack", "true"),
             // what forges allow as well; a fetch by commit id is not needed, a deeper fetch is
             ("receive.fsckObjects", "true"),
+            // as forges do: a fetch may leave out files and folders
+            ("uploadpack.allowFilter", "true"),
             // a repack in the middle of a test would only make its time uneven
             ("gc.auto", "0"),
             ("receive.autogc", "false"),

@@ -1,0 +1,402 @@
+//! One fetch or one push by our own side of Git's protocol over HTTP.
+//!
+//! A first fetch brings the tip's commit and nothing in it; the folders on the paths that matter and the files that are compared are
+//! asked for by their ids. A later one brings what changed since. A server that leaves nothing out, or refuses to be asked so, is
+//! asked for all of the tip, and one that does not speak version 2 of the protocol is left to libgit2.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{BufRead as _, Read};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use git2::{Oid, Repository};
+use openssl::ssl::SslConnector;
+use secrecy::ExposeSecret as _;
+use step::Kind;
+
+use crate::exchange::{Depth, Link, Look, Sent};
+use crate::pack;
+use crate::trouble::{Class, Trouble};
+use crate::wire::advert::{self, Fetches};
+use crate::wire::fetch::{self, Filter, Request};
+use crate::wire::http::{Body, Head};
+use crate::wire::pktline::Said;
+use crate::wire::push::{self, Status};
+use crate::wire::stream::{Connection, Patience, Route};
+use crate::wire::{AGENT, Error};
+
+/// A server that is silent for so long has lost us. A push may run the server's hooks meanwhile.
+const FETCH_SILENCE: Duration = Duration::from_secs(30);
+const PUSH_SILENCE: Duration = Duration::from_mins(1);
+/// The most bytes that any fetch brings.
+const MOST: u64 = 512 * 1024 * 1024;
+/// The most bytes of what changed since the last look. A merge of something older than that look brings all that led to it: then
+/// the tip alone is fetched.
+const SINCE: u64 = 4 * 1024 * 1024;
+/// How many of the tips that were seen are named in the next fetch.
+const TIPS: usize = 8;
+
+/// What is known of a server by HTTP, and the connection to it.
+pub(crate) struct Smart {
+    tls: Option<SslConnector>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    server: Option<Fetches>,
+    /// The server would not leave out what was not wanted.
+    whole: bool,
+    /// Tips that were fetched, the last one last.
+    tips: Vec<Oid>,
+    /// Commits that are here without their parents.
+    shallow: BTreeSet<Oid>,
+}
+
+impl fmt::Debug for Smart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Smart")
+    }
+}
+
+/// Why an exchange failed.
+enum Failed {
+    /// Before the request was sent, or by what the server did with it; `sent` says which.
+    Trouble { trouble: Trouble, sent: bool },
+    /// Its answer is none.
+    Answer(Error),
+}
+
+/// One of the two services: its requests and answers are named after it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Fetch,
+    Push,
+}
+
+impl Service {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fetch => "git-upload-pack",
+            Self::Push => "git-receive-pack",
+        }
+    }
+
+    const fn silence(self) -> Duration {
+        match self {
+            Self::Fetch => FETCH_SILENCE,
+            Self::Push => PUSH_SILENCE,
+        }
+    }
+}
+
+impl Smart {
+    pub(crate) fn new(tls: Option<SslConnector>) -> Self {
+        Self { tls, state: RefCell::default() }
+    }
+
+    fn server(&self) -> Option<Fetches> {
+        self.state.borrow().server
+    }
+
+    /// Whether the server may be asked to leave things out.
+    fn leaves_out(&self) -> bool {
+        self.server() == Some(Fetches::Two { filter: true }) && !self.state.borrow().whole
+    }
+
+    /// From now on everything is fetched with all that is in it; what is here of before is not all there is.
+    fn take_whole(&self) {
+        let mut state = self.state.borrow_mut();
+        state.whole = true;
+        state.tips.clear();
+        state.shallow.clear();
+    }
+}
+
+impl Link {
+    pub(crate) fn fetch_smart(
+        &self,
+        smart: &Smart,
+        repository: &Repository,
+        depth: Depth,
+        look: Look,
+        until: Instant,
+    ) -> Result<Option<Oid>, Trouble> {
+        if smart.server().is_none() {
+            let server = self.exchange(smart, Service::Fetch, None, until, |body| advert::fetches(body));
+            smart.state.borrow_mut().server = Some(server.map_err(|failed| self.trouble(failed))?);
+        }
+        if smart.server() == Some(Fetches::Old) {
+            return self.fetch_classic(repository, depth, until);
+        }
+        let reference = self.reference();
+        let ask = fetch::ask_refs(&reference);
+        let tip = self.exchange(smart, Service::Fetch, Some(&ask), until, |body| fetch::read_refs(body, &reference));
+        let Some(tip) = tip.map_err(|failed| self.trouble(failed))? else { return Ok(None) };
+        let brought = match look {
+            Look::Tip => self.fetch_tip(smart, repository, tip, until),
+            Look::Back => self.fetch_back(smart, repository, tip, depth, until),
+        };
+        match brought {
+            Err(Failed::Answer(Error::Said(words))) if smart.leaves_out() => {
+                tracing::debug!("`{}` leaves nothing out: {}", self.address.host(), self.secrets.redact(&words));
+                smart.take_whole();
+                let whole = match look {
+                    Look::Tip => self.fetch_tip(smart, repository, tip, until),
+                    Look::Back => self.fetch_back(smart, repository, tip, depth, until),
+                };
+                whole.map_err(|failed| self.trouble(failed))?;
+            }
+            other => other.map_err(|failed| self.trouble(failed))?,
+        }
+        let mut state = smart.state.borrow_mut();
+        state.tips.retain(|other| *other != tip);
+        state.tips.push(tip);
+        let many = state.tips.len().saturating_sub(TIPS);
+        state.tips.drain(..many);
+        Ok(Some(tip))
+    }
+
+    fn fetch_tip(&self, smart: &Smart, repository: &Repository, tip: Oid, until: Instant) -> Result<(), Failed> {
+        let (tips, shallow) = {
+            let state = smart.state.borrow();
+            (state.tips.clone(), state.shallow.iter().copied().collect::<Vec<_>>())
+        };
+        if tips.contains(&tip) {
+            return Ok(());
+        }
+        if !tips.is_empty() {
+            let filter = smart.leaves_out().then_some(Filter::Files);
+            let request = Request { wants: &[tip], haves: &tips, shallow: &shallow, depth: None, filter };
+            match self.fetch_pack(smart, repository, &request, SINCE, until) {
+                Err(Failed::Answer(Error::Long)) => {}
+                other => return other,
+            }
+        }
+        let filter = smart.leaves_out().then_some(Filter::Folders);
+        let request = Request { wants: &[tip], depth: Some(1), filter, ..Request::default() };
+        self.fetch_pack(smart, repository, &request, MOST, until)
+    }
+
+    fn fetch_back(
+        &self,
+        smart: &Smart,
+        repository: &Repository,
+        tip: Oid,
+        depth: Depth,
+        until: Instant,
+    ) -> Result<(), Failed> {
+        let (tips, shallow) = {
+            let state = smart.state.borrow();
+            (state.tips.clone(), state.shallow.iter().copied().collect::<Vec<_>>())
+        };
+        let filter = smart.leaves_out().then_some(Filter::Folders);
+        let depth = Some(depth.commits());
+        let request = Request { wants: &[tip], haves: &tips, shallow: &shallow, depth, filter };
+        self.fetch_pack(smart, repository, &request, MOST, until)
+    }
+
+    pub(crate) fn objects_smart(
+        &self,
+        smart: &Smart,
+        repository: &Repository,
+        objects: &[Oid],
+        commits: &[Oid],
+        until: Instant,
+    ) -> Result<(), Trouble> {
+        // folders that are named come without what is in them
+        let request = Request { wants: objects, filter: Some(Filter::Folders), ..Request::default() };
+        if smart.leaves_out() {
+            match self.fetch_pack(smart, repository, &request, MOST, until) {
+                Err(Failed::Answer(Error::Said(words))) => {
+                    tracing::debug!("`{}` is not asked by id: {}", self.address.host(), self.secrets.redact(&words));
+                    smart.take_whole();
+                }
+                other => return other.map_err(|failed| self.trouble(failed)),
+            }
+        }
+        let request = Request { wants: commits, depth: Some(1), ..Request::default() };
+        self.fetch_pack(smart, repository, &request, MOST, until).map_err(|failed| self.trouble(failed))
+    }
+
+    fn fetch_pack(
+        &self,
+        smart: &Smart,
+        repository: &Repository,
+        request: &Request<'_>,
+        limit: u64,
+        until: Instant,
+    ) -> Result<(), Failed> {
+        let odb = repository.odb().map_err(|error| self.failed(&error))?;
+        let boundary = self.exchange(smart, Service::Fetch, Some(&request.bytes()), until, |body| {
+            let mut pack = pack::Sink::new(&odb);
+            let boundary = fetch::read_answer(body, limit, &mut pack)?;
+            pack.keep()?;
+            Ok(boundary)
+        })?;
+        let mut state = smart.state.borrow_mut();
+        state.shallow.retain(|commit| !boundary.unshallow.contains(commit));
+        state.shallow.extend(boundary.shallow);
+        Ok(())
+    }
+
+    pub(crate) fn push_smart(
+        &self,
+        smart: &Smart,
+        repository: &Repository,
+        commit: Oid,
+        expected: Option<Oid>,
+        until: Instant,
+    ) -> Sent {
+        let not = |trouble, offered| Sent::Not { trouble, offered };
+        let reference = self.reference();
+        let server = self.exchange(smart, Service::Push, None, until, |body| advert::pushes(body, &reference));
+        let server = match server {
+            Ok(server) => server,
+            Err(failed) => return not(self.trouble(failed), false),
+        };
+        // not only a fast-forward: exactly the tip that the files were compared with
+        if server.tip != expected {
+            return not(Trouble::new(Class::Contention, "the branch has moved"), false);
+        }
+        if !server.reports {
+            let why = "the server does not say what becomes of a push";
+            return not(Trouble::new(Class::Lasting(Kind::Usage), why), false);
+        }
+        let mut body = push::order(expected, commit, &reference, &server);
+        match pack::of_commit(repository, commit, expected) {
+            Ok(pack) => body.extend(pack),
+            Err(error) => return not(Trouble::of(&error, &self.secrets), false),
+        }
+        let mut said = Said::default();
+        let status = self.exchange(smart, Service::Push, Some(&body), until, |body| {
+            push::read_report(body, server.side_band, &reference, &mut said)
+        });
+        match status {
+            Ok(Status::Updated) => Sent::Acknowledged,
+            Ok(Status::Rejected(why)) => not(Trouble::of_rejection(&why, &said.words(), &self.secrets), true),
+            Err(Failed::Trouble { trouble, sent }) => not(trouble, sent),
+            Err(failed @ Failed::Answer(_)) => not(self.trouble(failed), true),
+        }
+    }
+
+    fn failed(&self, error: &git2::Error) -> Failed {
+        Failed::Trouble { trouble: Trouble::of(error, &self.secrets), sent: false }
+    }
+
+    fn trouble(&self, failed: Failed) -> Trouble {
+        match failed {
+            Failed::Trouble { trouble, .. } => trouble,
+            Failed::Answer(error) => Trouble::of_answer(&error, &self.secrets),
+        }
+    }
+
+    /// One request, to `info/refs` without a body, and its answer, which `read` takes from the connection.
+    fn exchange<T>(
+        &self,
+        smart: &Smart,
+        service: Service,
+        body: Option<&[u8]>,
+        until: Instant,
+        read: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+    ) -> Result<T, Failed> {
+        let mut request = self.head(service, body.map(<[u8]>::len));
+        request.extend(body.unwrap_or_default());
+        let patience = Patience { silence: service.silence(), until };
+        // what moves the branch is sent once, whatever becomes of it
+        let repeatable = service == Service::Fetch || body.is_none();
+        let before = |trouble| Failed::Trouble { trouble, sent: false };
+        let mut kept = smart.state.borrow_mut().connection.take();
+        let (mut connection, head) = loop {
+            let used = kept.is_some();
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.connect(smart, patience).map_err(before)?,
+            };
+            connection.allow(patience);
+            let answered = connection.send(&request).and_then(|()| {
+                let some = !connection.fill_buf()?.is_empty();
+                if some { Ok(()) } else { Err(crate::wire::pktline::cut_off()) }
+            });
+            match answered {
+                Ok(()) => {}
+                // a server closes a connection that was idle for a while
+                Err(error) if used && repeatable && error.kind() != std::io::ErrorKind::TimedOut => continue,
+                Err(error) => return Err(Failed::Answer(error.into())),
+            }
+            let head = Head::read(&mut connection).map_err(|error| Failed::Answer(error.into()))?;
+            break (connection, head);
+        };
+        let (status, content_type) = (head.status, head.content_type.clone());
+        let mut answer = Body::new(&mut connection, &head);
+        let result = match self.refused(status, &content_type, service, body.is_some()) {
+            Some(trouble) => Err(Failed::Trouble { trouble, sent: true }),
+            None => read(&mut answer).map_err(Failed::Answer),
+        };
+        // what was not read to its end is in the way of what comes next
+        let usable = !matches!(result, Err(Failed::Answer(_))) && answer.end();
+        if usable {
+            smart.state.borrow_mut().connection = Some(connection);
+        }
+        result
+    }
+
+    fn connect(&self, smart: &Smart, patience: Patience) -> Result<Connection, Trouble> {
+        let host = self.address.host();
+        let route = Route {
+            name: self.address.name(),
+            host: &host,
+            port: self.address.port(),
+            proxy: self.proxy.as_deref(),
+            tls: smart.tls.as_ref(),
+        };
+        Connection::open(&route, patience)
+    }
+
+    fn head(&self, service: Service, body: Option<usize>) -> Vec<u8> {
+        let (name, path, host) = (service.name(), self.address.target(), self.address.host());
+        let mut head = match body {
+            None => format!("GET {path}/info/refs?service={name} HTTP/1.1\r\nCache-Control: no-cache\r\n"),
+            Some(length) => format!(
+                "POST {path}/{name} HTTP/1.1\r\nContent-Type: application/x-{name}-request\r\n\
+                 Accept: application/x-{name}-result\r\nContent-Length: {length}\r\n"
+            ),
+        };
+        head.extend(["Host: ", &host, "\r\nUser-Agent: ", AGENT, "\r\n"]);
+        if service == Service::Fetch {
+            head.push_str("Git-Protocol: version=2\r\n");
+        }
+        if let Some(credential) = &self.credential {
+            let login = format!("{}:{}", credential.user, credential.password.expose_secret());
+            head.extend(["Authorization: Basic ", &STANDARD.encode(login), "\r\n"]);
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+
+    /// Why what answers is not the answer, if it is not.
+    fn refused(&self, status: u16, content_type: &str, service: Service, body: bool) -> Option<Trouble> {
+        let permission = |words: &str| Some(Trouble::new(Class::Lasting(Kind::Permission), words));
+        match status {
+            200 => {}
+            401 if self.credential.is_some() => return permission("it refuses the credential"),
+            401 => return permission("it asks for a credential and none for it was given"),
+            300..=399 => return Some(Trouble::redirected()),
+            status => return Some(Trouble::of_status(status)),
+        }
+        let wanted =
+            format!("application/x-{}-{}", service.name(), if body { "result" } else { "advertisement" });
+        let given = content_type.split(';').next().unwrap_or_default().trim();
+        if given == wanted {
+            return None;
+        }
+        let why = format!("what answers is not a Git server: its content type is `{}`", step::one_line(given, 80));
+        // behind it may be one that has taken what was sent
+        let pushed = service == Service::Push && body;
+        Some(Trouble::new(if pushed { Class::Passing } else { Class::Lasting(Kind::Usage) }, why))
+    }
+}

@@ -1,0 +1,159 @@
+//! What a server says of itself before anything else: the answer to `info/refs`.
+
+use std::io::Read;
+
+use git2::Oid;
+
+use super::Error;
+use super::pktline::{Line, Lines};
+
+/// The most bytes of an advertisement: some hundred thousand refs.
+const LIMIT: u64 = 64 * 1024 * 1024;
+/// Capabilities are at most so many.
+const CAPABILITIES: usize = 256;
+
+/// What a server that fetches are asked of can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fetches {
+    /// It does not speak version 2.
+    Old,
+    /// Version 2; with `filter` it leaves out what is not wanted.
+    Two { filter: bool },
+}
+
+/// What a server that pushes go to can do, and where the branch is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Pushes {
+    /// `None` where there is no such branch.
+    pub(crate) tip: Option<Oid>,
+    pub(crate) reports: bool,
+    pub(crate) side_band: bool,
+    /// It names the format of its object ids, and takes it to be named.
+    pub(crate) object_format: bool,
+}
+
+/// Read the answer of `git-upload-pack`.
+pub(crate) fn fetches(from: impl Read) -> Result<Fetches, Error> {
+    let mut lines = Lines::new(from, LIMIT);
+    if first(&mut lines, b"# service=git-upload-pack")? != b"version 2" {
+        lines.to_flush()?;
+        return Ok(Fetches::Old);
+    }
+    let mut filter = false;
+    for _ in 0..CAPABILITIES {
+        let Some(line) = lines.text()? else { return Ok(Fetches::Two { filter }) };
+        if let Some(features) = line.strip_prefix(b"fetch=") {
+            filter = features.split(|b| *b == b' ').any(|feature| feature == b"filter");
+        }
+        check_format(line)?;
+    }
+    Err(Error::Broken("too many capabilities"))
+}
+
+/// Read the answer of `git-receive-pack`, in which every ref of the repository is.
+pub(crate) fn pushes(from: impl Read, reference: &str) -> Result<Pushes, Error> {
+    let mut lines = Lines::new(from, LIMIT);
+    let mut found = Pushes::default();
+    let mut line = first(&mut lines, b"# service=git-receive-pack")?;
+    if line == b"version 1" {
+        line = lines.text()?.unwrap_or_default().to_owned();
+    }
+    let end = line.iter().position(|b| *b == 0).ok_or(Error::Broken("no capabilities"))?;
+    let (entry, capabilities) = line.split_at(end);
+    for capability in capabilities[1..].split(|b| *b == b' ') {
+        match capability {
+            b"report-status" => found.reports = true,
+            b"side-band-64k" => found.side_band = true,
+            _ => check_format(capability)?,
+        }
+        found.object_format |= capability.starts_with(b"object-format=");
+    }
+    found.tip = at(entry, reference)?;
+    while let Some(line) = lines.text()? {
+        if found.tip.is_none() {
+            found.tip = at(line, reference)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The first line after the one that names the service, which some servers leave out.
+fn first<R: Read>(lines: &mut Lines<R>, service: &[u8]) -> Result<Vec<u8>, Error> {
+    let line = lines.text()?.unwrap_or_default().to_owned();
+    if line != service {
+        return Ok(line);
+    }
+    if lines.next()? != Line::Flush {
+        return Err(Error::Broken("no end after the name of the service"));
+    }
+    Ok(lines.text()?.unwrap_or_default().to_owned())
+}
+
+fn check_format(capability: &[u8]) -> Result<(), Error> {
+    match capability.strip_prefix(b"object-format=") {
+        None | Some(b"sha1") => Ok(()),
+        Some(_) => Err(Error::Broken("the repository names its objects otherwise than by SHA-1")),
+    }
+}
+
+/// The id in a line `<id> <reference>`, or `None` if it is of another one. (The line of an empty repository has no ref's name.)
+pub(crate) fn at(line: &[u8], reference: &str) -> Result<Option<Oid>, Error> {
+    let Some((id, name)) = line.split_at_checked(40) else { return Err(Error::Broken("a ref without its id")) };
+    match name.strip_prefix(b" ") {
+        Some(name) if name == reference.as_bytes() => object_id(id).map(Some),
+        Some(_) => Ok(None),
+        None => Err(Error::Broken("a ref without its id")),
+    }
+}
+
+/// 40 hex digits.
+pub(crate) fn object_id(text: &[u8]) -> Result<Oid, Error> {
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 40);
+    text.and_then(|text| Oid::from_str(text).ok()).ok_or(Error::Broken("an object's id that is none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fetches, Pushes, fetches, pushes};
+    use crate::wire::pktline::{flush, line};
+
+    const ID: &str = "1111111111111111111111111111111111111111";
+
+    fn message(lines: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for text in lines {
+            if text.is_empty() { flush(&mut bytes) } else { line(&mut bytes, text) }
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_server_says_what_it_can() {
+        let of = |lines: &[&str]| fetches(&message(lines)[..]).map_err(|error| error.to_string());
+        let service = "# service=git-upload-pack\n";
+        let filter = ["version 2\n", "agent=git/2\n", "ls-refs=unborn\n", "fetch=shallow filter\n", ""];
+        assert_eq!(of(&[&[service, ""], &filter[..]].concat()), Ok(Fetches::Two { filter: true }));
+        // as some servers have it
+        assert_eq!(of(&filter), Ok(Fetches::Two { filter: true }));
+        assert_eq!(of(&["version 2\n", "fetch=shallow\n", ""]), Ok(Fetches::Two { filter: false }));
+        let old = format!("{ID} HEAD\0multi_ack side-band-64k\n");
+        assert_eq!(of(&[service, "", &old, ""]), Ok(Fetches::Old));
+        assert!(of(&["version 2\n", "object-format=sha256\n", ""]).is_err());
+        assert!(of(&["version 2\n", "fetch=filter\n"]).is_err());
+    }
+
+    #[test]
+    fn the_branch_is_found_among_all_refs() {
+        let of = |lines: &[&str]| pushes(&message(lines)[..], "refs/heads/main").map_err(|error| error.to_string());
+        let id = git2::Oid::from_str(ID).unwrap();
+        let (first, second) =
+            (format!("{ID} refs/heads/a\0report-status side-band-64k object-format=sha1\n"), format!("{ID} refs/heads/main\n"));
+        let all = Pushes { tip: Some(id), reports: true, side_band: true, object_format: true };
+        assert_eq!(of(&["# service=git-receive-pack\n", "", &first, &second, ""]), Ok(all));
+        let empty = format!("{} capabilities^{{}}\0report-status", "0".repeat(40));
+        assert_eq!(of(&[&empty, ""]), Ok(Pushes { reports: true, ..Pushes::default() }));
+        for broken in [&[first.as_str()][..], &["x\0report-status", ""], &[&second, ""], &[&first, "short", ""]] {
+            assert!(of(broken).is_err(), "{broken:?}");
+        }
+    }
+}

@@ -258,7 +258,8 @@ impl Remote {
         match (verdict, tip) {
             (Verdict::Write(writes), _) => Ok(Judged::Write(writes)),
             (Verdict::Done, Some(tip)) => {
-                match self.deepen(until, EVERYTHING, Some((tip, &paths)), |r| history::since(r, tip, done_in)) {
+                match self.deepen(until, EVERYTHING, Some((tip, &paths)), |r| history::since(r, tip, done_in))
+                {
                     Ok(since) => Ok(Judged::Done(since.unwrap_or(tip))),
                     // the tip holds it in any case
                     Err(Trouble { class: Class::Lasting(_), .. }) => Ok(Judged::Done(tip)),
@@ -286,8 +287,7 @@ impl Remote {
     /// The base commit, if the branch leads to it.
     fn base(&self, base: Option<Oid>, until: Instant) -> Result<Option<Oid>, Trouble> {
         let Some(base) = base else { return Ok(None) };
-        let here =
-            self.deepen(until, EVERYTHING, None, |r| Ok(history::is_here(r, base)?.then_some(())))?;
+        let here = self.deepen(until, EVERYTHING, None, |r| Ok(history::is_here(r, base)?.then_some(())))?;
         Ok(here.map(|()| base))
     }
 

@@ -135,7 +135,8 @@ impl Link {
         }
         let reference = self.reference();
         let ask = fetch::ask_refs(&reference);
-        let tip = self.exchange(smart, Service::Fetch, Some(&ask), until, |body| fetch::read_refs(body, &reference));
+        let tip = self
+            .exchange(smart, Service::Fetch, Some(&ask), until, |body| fetch::read_refs(body, &reference));
         let Some(tip) = tip.map_err(|failed| self.trouble(failed))? else { return Ok(None) };
         let brought = match look {
             Look::Tip => self.fetch_tip(smart, repository, tip, until),
@@ -143,7 +144,11 @@ impl Link {
         };
         match brought {
             Err(Failed::Answer(Error::Said(words))) if smart.leaves_out() => {
-                tracing::debug!("`{}` leaves nothing out: {}", self.address.host(), self.secrets.redact(&words));
+                tracing::debug!(
+                    "`{}` leaves nothing out: {}",
+                    self.address.host(),
+                    self.secrets.redact(&words)
+                );
                 smart.take_whole();
                 let whole = match look {
                     Look::Tip => self.fetch_tip(smart, repository, tip, until),
@@ -161,7 +166,13 @@ impl Link {
         Ok(Some(tip))
     }
 
-    fn fetch_tip(&self, smart: &Smart, repository: &Repository, tip: Oid, until: Instant) -> Result<(), Failed> {
+    fn fetch_tip(
+        &self,
+        smart: &Smart,
+        repository: &Repository,
+        tip: Oid,
+        until: Instant,
+    ) -> Result<(), Failed> {
         let (tips, shallow) = {
             let state = smart.state.borrow();
             (state.tips.clone(), state.shallow.iter().copied().collect::<Vec<_>>())
@@ -213,7 +224,11 @@ impl Link {
         if smart.leaves_out() {
             match self.fetch_pack(smart, repository, &request, MOST, until) {
                 Err(Failed::Answer(Error::Said(words))) => {
-                    tracing::debug!("`{}` is not asked by id: {}", self.address.host(), self.secrets.redact(&words));
+                    tracing::debug!(
+                        "`{}` is not asked by id: {}",
+                        self.address.host(),
+                        self.secrets.redact(&words)
+                    );
                     smart.take_whole();
                 }
                 other => return other.map_err(|failed| self.trouble(failed)),
@@ -254,7 +269,8 @@ impl Link {
     ) -> Sent {
         let not = |trouble, offered| Sent::Not { trouble, offered };
         let reference = self.reference();
-        let server = self.exchange(smart, Service::Push, None, until, |body| advert::pushes(body, &reference));
+        let server =
+            self.exchange(smart, Service::Push, None, until, |body| advert::pushes(body, &reference));
         let server = match server {
             Ok(server) => server,
             Err(failed) => return not(self.trouble(failed), false),
@@ -394,7 +410,8 @@ impl Link {
         if given == wanted {
             return None;
         }
-        let why = format!("what answers is not a Git server: its content type is `{}`", step::one_line(given, 80));
+        let why =
+            format!("what answers is not a Git server: its content type is `{}`", step::one_line(given, 80));
         // behind it may be one that has taken what was sent
         let pushed = service == Service::Push && body;
         Some(Trouble::new(if pushed { Class::Passing } else { Class::Lasting(Kind::Usage) }, why))

@@ -64,6 +64,8 @@ async fn a_later_fetch_brings_only_what_is_new() {
     };
     let files: Vec<_> = (0..200).map(|n| Entry::file(format!("large/{n}"), noise(n).1)).collect();
     server.git().commit(&files, "large").unwrap();
+    // a server that leaves nothing out
+    server.git().git(&["config", "uploadpack.allowFilter", "false"]).unwrap();
     let remote = open(&server);
     remote.tip(&context()).unwrap();
     let first = server.sent();

@@ -17,7 +17,7 @@ mod tunnel;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -66,6 +66,8 @@ struct Shared {
     faults: Mutex<Vec<(On, Fault)>>,
     seen: Mutex<Vec<Seen>>,
     sent: AtomicU64,
+    received: AtomicU64,
+    old: AtomicBool,
     gate: Gate,
 }
 
@@ -103,6 +105,8 @@ impl Server {
             faults: Mutex::default(),
             seen: Mutex::default(),
             sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            old: AtomicBool::new(false),
             gate: Gate::default(),
         });
         let ca = identity.as_ref().map(|i| i.ca_pem.clone());
@@ -204,6 +208,16 @@ impl Server {
     /// How many bytes Git's answers had so far, without headers.
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the bodies of requests had so far that said how long they are.
+    pub fn received(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
+    }
+
+    /// From now on it does not know of version 2 of the protocol, as servers before Git 2.18.
+    pub fn grow_old(&self) {
+        self.shared.old.store(true, Ordering::Relaxed);
     }
 }
 

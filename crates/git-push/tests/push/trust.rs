@@ -41,7 +41,7 @@ async fn a_server_under_another_authority_gets_no_credential() {
     let (server, other) = (Server::tls(HERE).await.unwrap(), Server::tls(HERE).await.unwrap());
     let case = Case::new(&server, "r-1", "web", 1);
     let authority = with_authority(&server, &case, "ca-bundle.crt", other.ca_pem());
-    let line = "error: cannot read branch `main` at `HOST`: its certificate is not trusted: the SSL certificate is invalid";
+    let line = "error: cannot read branch `main` at `HOST`: its certificate is not trusted: unable to get local issuer certificate";
     for flags in [vec![authority.as_str()], vec![]] {
         let ended = case.run(&flags);
         assert_eq!(

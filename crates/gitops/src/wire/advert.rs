@@ -98,7 +98,9 @@ fn check_format(capability: &[u8]) -> Result<(), Error> {
 
 /// The id in a line `<id> <reference>`, or `None` if it is of another one. (The line of an empty repository has no ref's name.)
 pub(crate) fn at(line: &[u8], reference: &str) -> Result<Option<Oid>, Error> {
-    let Some((id, name)) = line.split_at_checked(40) else { return Err(Error::Broken("a ref without its id")) };
+    let Some((id, name)) = line.split_at_checked(40) else {
+        return Err(Error::Broken("a ref without its id"));
+    };
     match name.strip_prefix(b" ") {
         Some(name) if name == reference.as_bytes() => object_id(id).map(Some),
         Some(_) => Ok(None),
@@ -144,15 +146,21 @@ mod tests {
 
     #[test]
     fn the_branch_is_found_among_all_refs() {
-        let of = |lines: &[&str]| pushes(&message(lines)[..], "refs/heads/main").map_err(|error| error.to_string());
+        let of = |lines: &[&str]| {
+            pushes(&message(lines)[..], "refs/heads/main").map_err(|error| error.to_string())
+        };
         let id = git2::Oid::from_str(ID).unwrap();
-        let (first, second) =
-            (format!("{ID} refs/heads/a\0report-status side-band-64k object-format=sha1\n"), format!("{ID} refs/heads/main\n"));
+        let (first, second) = (
+            format!("{ID} refs/heads/a\0report-status side-band-64k object-format=sha1\n"),
+            format!("{ID} refs/heads/main\n"),
+        );
         let all = Pushes { tip: Some(id), reports: true, side_band: true, object_format: true };
         assert_eq!(of(&["# service=git-receive-pack\n", "", &first, &second, ""]), Ok(all));
         let empty = format!("{} capabilities^{{}}\0report-status", "0".repeat(40));
         assert_eq!(of(&[&empty, ""]), Ok(Pushes { reports: true, ..Pushes::default() }));
-        for broken in [&[first.as_str()][..], &["x\0report-status", ""], &[&second, ""], &[&first, "short", ""]] {
+        for broken in
+            [&[first.as_str()][..], &["x\0report-status", ""], &[&second, ""], &[&first, "short", ""]]
+        {
             assert!(of(broken).is_err(), "{broken:?}");
         }
     }

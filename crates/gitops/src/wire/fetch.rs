@@ -156,7 +156,11 @@ mod tests {
              0009done\n0000"
         );
         assert!(text.ends_with(&arguments), "{text}");
-        assert!(String::from_utf8(ask_refs("refs/heads/main")).unwrap().ends_with("ref-prefix refs/heads/main\n0000"));
+        assert!(
+            String::from_utf8(ask_refs("refs/heads/main"))
+                .unwrap()
+                .ends_with("ref-prefix refs/heads/main\n0000")
+        );
     }
 
     #[test]
@@ -186,7 +190,9 @@ mod tests {
         for end in 0..answer.len() {
             assert!(read_answer(&answer.as_bytes()[..end], 1000, &mut Vec::new()).is_err(), "{end}");
         }
-        for broken in ["0000", "0014acknowledgments\n0000", "0011shallow-info\n0000", "0011shallow-info\n0009a b\n0001"] {
+        for broken in
+            ["0000", "0014acknowledgments\n0000", "0011shallow-info\n0000", "0011shallow-info\n0009a b\n0001"]
+        {
             assert!(read_answer(broken.as_bytes(), 1000, &mut pack).is_err(), "{broken}");
         }
     }

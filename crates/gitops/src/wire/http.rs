@@ -147,7 +147,10 @@ impl Read for Body<'_> {
                 Length::Bytes(left) | Length::Chunk(left @ 1..) => break left,
                 Length::Close => return self.connection.read(bytes),
                 Length::Chunk(0) => {
-                    next_line(self.connection)?.is_empty().then_some(()).ok_or(malformed("a chunk without an end"))?;
+                    next_line(self.connection)?
+                        .is_empty()
+                        .then_some(())
+                        .ok_or(malformed("a chunk without an end"))?;
                     self.length = Length::Chunks;
                 }
                 Length::Chunks => {
@@ -204,10 +207,18 @@ mod tests {
     fn a_head_says_how_the_body_ends() {
         for (text, length, kept) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", Length::Bytes(7), true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n", Length::Chunks, true),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n",
+                Length::Chunks,
+                true,
+            ),
             ("HTTP/1.1 200 OK\nConnection: keep-alive, Close\n\n", Length::Close, false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 7\r\nContent-Length: 7\r\n\r\n", Length::Bytes(7), false),
-            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", Length::Bytes(7), true),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n",
+                Length::Bytes(7),
+                true,
+            ),
         ] {
             let found = head(text).unwrap();
             assert_eq!((found.status, found.length, found.kept), (200, length, kept), "{text}");
@@ -234,12 +245,16 @@ mod tests {
         let endless = std::io::repeat(b'a');
         assert!(Head::read(&mut std::io::BufReader::new(endless)).is_err());
         let many = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(1_000_000));
-        assert!(Head::read(&mut std::io::BufReader::new(many.as_bytes().chain(std::io::repeat(b'a')))).is_err());
+        assert!(
+            Head::read(&mut std::io::BufReader::new(many.as_bytes().chain(std::io::repeat(b'a')))).is_err()
+        );
     }
 
     #[test]
     fn the_size_of_a_chunk_is_hexadecimal() {
-        for (line, size) in [("0", Some(0)), ("1a", Some(26)), ("1A;x=y", Some(26)), ("ffffffffffffffff", Some(u64::MAX))] {
+        for (line, size) in
+            [("0", Some(0)), ("1a", Some(26)), ("1A;x=y", Some(26)), ("ffffffffffffffff", Some(u64::MAX))]
+        {
             assert_eq!(chunk(line.as_bytes()).ok(), size, "{line}");
         }
         for line in ["", "-1", "+1", "0x1", "10000000000000000", "g"] {

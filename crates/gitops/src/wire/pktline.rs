@@ -171,7 +171,9 @@ mod tests {
         let mut lines = Lines::new(endless, 4000);
         let marks = std::iter::from_fn(|| lines.next().is_ok().then_some(())).count();
         assert_eq!(marks, 1000);
-        assert!(matches!(Lines::new(&b"0010ERR no entry"[..], 100).next(), Err(Error::Said(words)) if words == "no entry"));
+        assert!(
+            matches!(Lines::new(&b"0010ERR no entry"[..], 100).next(), Err(Error::Said(words)) if words == "no entry")
+        );
     }
 
     #[test]

@@ -147,7 +147,10 @@ mod tests {
             (&["unpack ok\n", "ok refs/heads/main\n"][..], Some(Status::Updated)),
             (&["unpack ok\n", "ng refs/heads/main fetch first\n"], rejected("fetch first")),
             (&["unpack ok\n", "ng refs/heads/main\n"], rejected("refused")),
-            (&["unpack index-pack failed\n", "ng refs/heads/main unpacker error\n"], rejected("unpacker error")),
+            (
+                &["unpack index-pack failed\n", "ng refs/heads/main unpacker error\n"],
+                rejected("unpacker error"),
+            ),
             (&["unpack no room\n"], rejected("no room")),
             (&["unpack no room\n", "ok refs/heads/main\n"], rejected("no room")),
             (&["unpack ok\n"], None),

@@ -246,7 +246,8 @@ fn tunnel(mut stream: Box<dyn Duplex>, to: &str, login: Option<&str>) -> Result<
     let failed = |error: &io::Error| Trouble::new(Class::Passing, format!("the proxy: {}", reason(error)));
     stream.write_all(request.as_bytes()).map_err(|error| failed(&error))?;
     // byte by byte: what follows the head is no longer the proxy's
-    let head = http::Head::read(&mut BufReader::with_capacity(1, &mut stream)).map_err(|error| failed(&error))?;
+    let head =
+        http::Head::read(&mut BufReader::with_capacity(1, &mut stream)).map_err(|error| failed(&error))?;
     match head.status {
         200..=299 => Ok(stream),
         status => {

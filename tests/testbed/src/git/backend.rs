@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, anyhow};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -37,11 +38,13 @@ pub(super) async fn answer(
         .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
         .env("CONTENT_TYPE", header(CONTENT_TYPE))
         .env("HTTP_CONTENT_ENCODING", header(CONTENT_ENCODING))
-        .env("GIT_PROTOCOL", header(HeaderName::from_static("git-protocol")))
         .env("REMOTE_USER", user)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if !shared.old.load(Ordering::Relaxed) {
+        command.env("GIT_PROTOCOL", header(HeaderName::from_static("git-protocol")));
+    }
     if let Some(peer) = parts.extensions.get::<SocketAddr>() {
         command.env("REMOTE_ADDR", peer.ip().to_string()).env("REMOTE_PORT", peer.port().to_string());
     }

@@ -121,6 +121,8 @@ async fn request_answer(
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(handle.peer);
     let Some(on) = purpose(&parts) else { return Ok(plain(StatusCode::NOT_FOUND)) };
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    shared.received.fetch_add(length.unwrap_or(0), Ordering::Relaxed);
     let authorization = parts.headers.contains_key(AUTHORIZATION);
     lock(&shared.seen).push(Seen { on, authorization });
     // a client asks without credentials first; a fault is for the request that counts

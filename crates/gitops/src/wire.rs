@@ -55,3 +55,52 @@ pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt as _;
+
+    use super::http::Head;
+    use super::pktline::Said;
+    use super::{advert, fetch, push};
+
+    /// Good answers with some bytes changed, doubled or gone, to every reader: each comes to an end, and none panics.
+    #[test]
+    fn no_answer_is_too_odd() {
+        const MAIN: &str = "refs/heads/main";
+        let id = "1".repeat(40);
+        let answers = [
+            "001e# service=git-upload-pack\n0000000eversion 2\n001bfetch=shallow filter\n0000".to_owned(),
+            format!(
+                "001f# service=git-receive-pack\n0000004b{id} {MAIN}\0report-status sid\n003d{id} {MAIN}\n0000"
+            ),
+            format!("0011shallow-info\n0034shallow {id}0001000dpackfile\n0009\x01PACK0008\x02abc0000"),
+            "000e\x01000eunpack ok\n0000".to_owned(),
+            format!("0013unpack ok\n0018ok {MAIN}\n001dng {MAIN} why not\n0000"),
+            "HTTP/1.1 200 OK\r\nContent-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        ];
+        let mut random = rand::rng();
+        for n in 0..20_000 {
+            let mut bytes = answers[n % answers.len()].clone().into_bytes();
+            for _ in 0..random.random_range(0..4) {
+                let at = random.random_range(0..bytes.len());
+                match random.random_range(0..4) {
+                    0 => bytes[at] = random.random(),
+                    1 => bytes[at] = b"0123456789abcdef \n\0"[random.random_range(0..19)],
+                    2 => drop(bytes.drain(at..bytes.len().min(at + random.random_range(0..8)).max(at))),
+                    _ => bytes.extend_from_within(at..),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            // whatever is read, it is read to an end
+            let _ = advert::fetches(&bytes[..]).is_ok();
+            let _ = advert::pushes(&bytes[..], MAIN).is_ok();
+            let _ = fetch::read_refs(&bytes[..], MAIN).is_ok();
+            let _ = fetch::read_answer(&bytes[..], 1 << 20, &mut std::io::sink()).is_ok();
+            let _ = push::read_report(&bytes[..], n % 2 == 0, MAIN, &mut Said::default()).is_ok();
+            let _ = Head::read(&mut &bytes[..]).is_ok();
+        }
+    }
+}

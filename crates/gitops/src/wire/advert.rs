@@ -36,7 +36,7 @@ pub(crate) struct Pushes {
 pub(crate) fn fetches(from: impl Read) -> Result<Fetches, Error> {
     let mut lines = Lines::new(from, LIMIT);
     if first(&mut lines, b"# service=git-upload-pack")? != b"version 2" {
-        lines.to_flush()?;
+        lines.finish()?;
         return Ok(Fetches::Old);
     }
     let mut filter = false;
@@ -56,7 +56,7 @@ pub(crate) fn pushes(from: impl Read, reference: &str) -> Result<Pushes, Error> 
     let mut found = Pushes::default();
     let mut line = first(&mut lines, b"# service=git-receive-pack")?;
     if line == b"version 1" {
-        line = lines.text()?.unwrap_or_default().to_owned();
+        lines.text()?.unwrap_or_default().clone_into(&mut line);
     }
     let end = line.iter().position(|b| *b == 0).ok_or(Error::Broken("no capabilities"))?;
     let (entry, capabilities) = line.split_at(end);

@@ -74,7 +74,9 @@ impl Request<'_> {
         line(&mut bytes, "ofs-delta\n");
         line(&mut bytes, "no-progress\n");
         for (word, ids) in [("want", self.wants), ("shallow", self.shallow), ("have", self.haves)] {
-            ids.iter().for_each(|id| line(&mut bytes, &format!("{word} {id}\n")));
+            for id in ids {
+                line(&mut bytes, &format!("{word} {id}\n"));
+            }
         }
         if let Some(depth) = self.depth {
             line(&mut bytes, &format!("deepen {depth}\n"));

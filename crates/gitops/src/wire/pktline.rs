@@ -71,7 +71,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// Read what is left to the flush at its end: so much of the connection is used up then.
-    pub(crate) fn to_flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
         while self.next()? != Line::Flush {}
         Ok(())
     }

@@ -52,9 +52,8 @@ pub(crate) fn read_report(
     let mut report = Report(Vec::new());
     let end = demultiplex(&mut lines, &mut report, said);
     match (status(&mut Lines::new(&report.0[..], LIMIT), reference), end) {
-        (Ok(Status::Updated), Err(error)) => Err(error),
+        (Ok(Status::Updated) | Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
         (Ok(status), _) => Ok(status),
-        (Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
     }
 }
 
@@ -80,8 +79,7 @@ fn status<R: Read>(lines: &mut Lines<R>, reference: &str) -> Result<Status, Erro
     loop {
         let text = match (lines.text(), &status) {
             (Ok(Some(text)), _) => String::from_utf8_lossy(text).into_owned(),
-            (Ok(None), _) => break,
-            (Err(_), Some(Status::Rejected(_))) => break,
+            (Ok(None), _) | (Err(_), Some(Status::Rejected(_))) => break,
             (Err(error), _) => return Err(error),
         };
         let mut words = text.splitn(3, ' ');
@@ -113,7 +111,9 @@ mod tests {
 
     fn report(lines: &[&str]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        lines.iter().for_each(|text| line(&mut bytes, text));
+        for text in lines {
+            line(&mut bytes, text);
+        }
         flush(&mut bytes);
         bytes
     }

@@ -1,0 +1,159 @@
+//! One request to a server by HTTP, and its answer.
+
+use std::io::{BufRead as _, Read};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use step::{Kind, one_line};
+
+use super::Smart;
+use crate::exchange::Link;
+use crate::trouble::{Class, Trouble};
+use crate::wire::http::{Body, Head};
+use crate::wire::pktline::cut_off;
+use crate::wire::stream::{Connection, Patience, Route};
+use crate::wire::{AGENT, Error};
+
+/// A server that is silent for so long has lost us. A push may run the server's hooks meanwhile.
+const FETCH_SILENCE: Duration = Duration::from_secs(30);
+const PUSH_SILENCE: Duration = Duration::from_mins(1);
+
+/// Why an exchange failed.
+pub(super) enum Failed {
+    /// Before the request was sent, or by what the server did with it; `sent` says which.
+    Trouble { trouble: Trouble, sent: bool },
+    /// Its answer is none.
+    Answer(Error),
+}
+
+/// One of the two services: its requests and answers are named after it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    Fetch,
+    Push,
+}
+
+impl Service {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fetch => "git-upload-pack",
+            Self::Push => "git-receive-pack",
+        }
+    }
+
+    const fn silence(self) -> Duration {
+        match self {
+            Self::Fetch => FETCH_SILENCE,
+            Self::Push => PUSH_SILENCE,
+        }
+    }
+}
+
+impl Link {
+    /// One request, to `info/refs` without a body, and its answer, which `read` takes from the connection.
+    pub(super) fn exchange<T>(
+        &self,
+        smart: &Smart,
+        service: Service,
+        body: Option<&[u8]>,
+        until: Instant,
+        read: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+    ) -> Result<T, Failed> {
+        let mut request = self.head(service, body.map(<[u8]>::len));
+        request.extend(body.unwrap_or_default());
+        let patience = Patience { silence: service.silence(), until };
+        // what moves the branch is sent once, whatever becomes of it
+        let repeatable = service == Service::Fetch || body.is_none();
+        let before = |trouble| Failed::Trouble { trouble, sent: false };
+        let mut kept = smart.state.borrow_mut().connection.take();
+        let (mut connection, head) = loop {
+            let used = kept.is_some();
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.connect(smart, patience).map_err(before)?,
+            };
+            connection.allow(patience);
+            let answered = connection.send(&request).and_then(|()| {
+                let some = !connection.fill_buf()?.is_empty();
+                if some { Ok(()) } else { Err(cut_off()) }
+            });
+            match answered {
+                Ok(()) => {}
+                // a server closes a connection that was idle for a while
+                Err(error) if used && repeatable && error.kind() != std::io::ErrorKind::TimedOut => continue,
+                Err(error) => return Err(Failed::Answer(error.into())),
+            }
+            let head = Head::read(&mut connection).map_err(|error| Failed::Answer(error.into()))?;
+            break (connection, head);
+        };
+        let (status, content_type) = (head.status, head.content_type.clone());
+        let mut answer = Body::new(&mut connection, &head);
+        let result = match self.refused(status, &content_type, service, body.is_some()) {
+            Some(trouble) => Err(Failed::Trouble { trouble, sent: true }),
+            None => read(&mut answer).map_err(Failed::Answer),
+        };
+        // what was not read to its end is in the way of what comes next
+        let usable = !matches!(result, Err(Failed::Answer(_))) && answer.end();
+        if usable {
+            smart.state.borrow_mut().connection = Some(connection);
+        }
+        result
+    }
+
+    fn connect(&self, smart: &Smart, patience: Patience) -> Result<Connection, Trouble> {
+        let host = self.address.host();
+        let route = Route {
+            name: self.address.name(),
+            host: &host,
+            port: self.address.port(),
+            proxy: self.proxy.as_deref(),
+            tls: smart.tls.as_ref(),
+        };
+        Connection::open(&route, patience)
+    }
+
+    fn head(&self, service: Service, body: Option<usize>) -> Vec<u8> {
+        let (name, path, host) = (service.name(), self.address.target(), self.address.host());
+        let mut head = match body {
+            None => format!("GET {path}/info/refs?service={name} HTTP/1.1\r\nCache-Control: no-cache\r\n"),
+            Some(length) => format!(
+                "POST {path}/{name} HTTP/1.1\r\nContent-Type: application/x-{name}-request\r\n\
+                 Accept: application/x-{name}-result\r\nContent-Length: {length}\r\n"
+            ),
+        };
+        head.extend(["Host: ", &host, "\r\nUser-Agent: ", AGENT, "\r\n"]);
+        if service == Service::Fetch {
+            head.push_str("Git-Protocol: version=2\r\n");
+        }
+        if let Some(credential) = &self.credential {
+            let login = format!("{}:{}", credential.user, credential.password.expose_secret());
+            head.extend(["Authorization: Basic ", &STANDARD.encode(login), "\r\n"]);
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+
+    /// Why what answers is not the answer, if it is not.
+    fn refused(&self, status: u16, content_type: &str, service: Service, body: bool) -> Option<Trouble> {
+        let permission = |words: &str| Some(Trouble::new(Class::Lasting(Kind::Permission), words));
+        match status {
+            200 => {}
+            401 if self.credential.is_some() => return permission("it refuses the credential"),
+            401 => return permission("it asks for a credential and none for it was given"),
+            300..=399 => return Some(Trouble::redirected()),
+            status => return Some(Trouble::of_status(status)),
+        }
+        let wanted =
+            format!("application/x-{}-{}", service.name(), if body { "result" } else { "advertisement" });
+        let given = content_type.split(';').next().unwrap_or_default().trim();
+        if given == wanted {
+            return None;
+        }
+        let why = format!("what answers is not a Git server: its content type is `{}`", one_line(given, 80));
+        // behind it may be one that has taken what was sent
+        let pushed = service == Service::Push && body;
+        Some(Trouble::new(if pushed { Class::Passing } else { Class::Lasting(Kind::Usage) }, why))
+    }
+}

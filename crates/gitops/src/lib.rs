@@ -1,4 +1,4 @@
-//! The only user of git2: read the tip, change files with compare-and-swap, push, ancestry.
+//! The only user of git2, and of Git's protocol: read the tip, change files with compare-and-swap, push, ancestry.
 //!
 //! Three promises, whatever the server, the network or other writers do:
 //!

@@ -218,7 +218,9 @@ impl Link {
             Ok(boundary)
         })?;
         let mut state = smart.state.borrow_mut();
-        state.shallow.retain(|commit| !boundary.unshallow.contains(commit));
+        for commit in &boundary.unshallow {
+            state.shallow.remove(commit);
+        }
         state.shallow.extend(boundary.shallow);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! One request to a server by HTTP, and its answer.
 
-use std::io::{BufRead as _, Read};
+use std::io::{BufRead as _, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -75,14 +75,19 @@ impl Link {
                 None => self.connect(smart, patience).map_err(before)?,
             };
             connection.allow(patience);
-            let answered = connection.send(&request).and_then(|()| {
-                let some = !connection.fill_buf()?.is_empty();
-                if some { Ok(()) } else { Err(cut_off()) }
-            });
+            let answered = match connection.send(&request) {
+                Err(error) if error.kind() == ErrorKind::TimedOut => Err(error),
+                sent => match (sent, connection.fill_buf()) {
+                    // a server may answer before it has heard everything, and then hear no more
+                    (_, Ok([_, ..])) => Ok(()),
+                    (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+                    (Ok(()), Ok([])) => Err(cut_off()),
+                },
+            };
             match answered {
                 Ok(()) => {}
                 // a server closes a connection that was idle for a while
-                Err(error) if used && repeatable && error.kind() != std::io::ErrorKind::TimedOut => continue,
+                Err(error) if used && repeatable && error.kind() != ErrorKind::TimedOut => continue,
                 Err(error) => return Err(Failed::Answer(error.into())),
             }
             let head = Head::read(&mut connection).map_err(|error| Failed::Answer(error.into()))?;

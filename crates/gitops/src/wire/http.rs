@@ -93,6 +93,7 @@ impl Head {
             (false, Some(length)) => Length::Bytes(length),
             (false, None) => Length::Close,
         };
+        head.kept &= head.length != Length::Close;
         Ok(head)
     }
 }

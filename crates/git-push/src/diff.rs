@@ -9,8 +9,13 @@ use similar::TextDiff;
 /// Print a unified diff of each file; the files of the tip are strangers' text, so nothing in it acts on a terminal.
 pub(crate) fn print(edits: &[Edit]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(edits.iter().map(text).collect::<String>().as_bytes())?;
+    out.write_all(of(edits).as_bytes())?;
     out.flush()
+}
+
+/// A unified diff of each file.
+pub(crate) fn of(edits: &[Edit]) -> String {
+    edits.iter().map(text).collect()
 }
 
 fn text(edit: &Edit) -> String {

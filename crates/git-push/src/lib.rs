@@ -5,6 +5,7 @@
 
 mod diff;
 mod plan;
+mod pull_request;
 mod request;
 mod rerender;
 mod source;
@@ -17,6 +18,8 @@ use gitops::{Change, FilePath, Message, Plan, Remote, RemoteArgs, SignArgs};
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
 use vm::request::Target;
 
+pub use crate::pull_request::{Mode, PullRequestArgs};
+use crate::pull_request::{About, Work};
 use crate::request::Request;
 pub use crate::rerender::OnConflict;
 use crate::rerender::Rerender;
@@ -27,6 +30,8 @@ pub const COMMIT: &str = "commit";
 pub const BRANCH: &str = "branch";
 /// Digest of the request in the source, `sha256:` and 64 hex digits; empty without one.
 pub const DIGEST: &str = "digest";
+/// Where people see the pull request; empty without one.
+pub const PULL_REQUEST: &str = "pull-request";
 
 /// After the deadline an exchange under way may take this long to end by its own timeout.
 const SLACK: Duration = Duration::from_secs(4);
@@ -44,6 +49,9 @@ pub struct Args {
     /// The key of its commit
     #[command(flatten)]
     pub sign: SignArgs,
+    /// By whom it is merged
+    #[command(flatten)]
+    pub pull_request: PullRequestArgs,
     /// What `render-vm` says of the files besides them: base, removals, marker, message
     #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "request", "message"])]
     pub plan: Option<PathBuf>,
@@ -74,7 +82,7 @@ pub struct Args {
 }
 
 impl Step for Args {
-    const RESULTS: &'static [&'static str] = &[COMMIT, BRANCH, DIGEST];
+    const RESULTS: &'static [&'static str] = &[COMMIT, BRANCH, DIGEST, PULL_REQUEST];
     const TIMEOUT: Timeout = Timeout::seconds(600);
 
     fn edge(&self) -> &EdgeArgs {
@@ -85,10 +93,36 @@ impl Step for Args {
 /// Make the files of the source one commit on the branch.
 pub async fn git_push(args: Args, context: Context) -> Result<Done, Failure> {
     context.result(BRANCH, args.remote.branch());
-    let (change, target) = change(&args, &context)?;
-    let rerender = rerender(&args, target)?;
+    let wanted = Wanted::of(&args, &context)?;
+    let opens = args.pull_request.mode == Mode::PullRequest && !args.dry_run;
+    let forge = &args.pull_request.forge;
+    let session = if opens || forge.has_app() { Some(forge.open(&args.remote)?) } else { None };
+    let about = if opens { Some(About::of(wanted.request.as_ref(), &wanted.subject)?) } else { None };
+    let login = match &session {
+        Some(session) => session.credential(opens, &context).await?,
+        None => None,
+    };
     // before another thread runs: it sets what is global to the process
-    let remote = args.remote.open()?.signing(&args.sign)?;
+    let remote = args.remote.open_as(login)?.signing(&args.sign)?;
+    match (session, about) {
+        (Some(session), Some(about)) => {
+            let work = Work { args: &args.pull_request, session: &session, about, context: &context };
+            tokio::select! {
+                ended = work.run(remote, wanted.change) => ended,
+                never = session.keep(opens) => match never {},
+            }
+        }
+        (Some(session), None) => tokio::select! {
+            ended = by_push(&args, wanted, remote, &context) => ended,
+            never = session.keep(opens) => match never {},
+        },
+        (None, _) => by_push(&args, wanted, remote, &context).await,
+    }
+}
+
+async fn by_push(args: &Args, wanted: Wanted, remote: Remote, context: &Context) -> Result<Done, Failure> {
+    let Wanted { change, request, .. } = wanted;
+    let rerender = rerender(args, request.map(|request| request.target))?;
     let (place, dry_run) = (format!("branch `{}` at `{}`", remote.branch(), remote.host()), args.dry_run);
     let work = tokio::task::spawn_blocking({
         let context = context.clone();
@@ -154,42 +188,51 @@ fn rerender(args: &Args, target: Option<Target>) -> Result<Option<Rerender>, Fai
     }
 }
 
-/// The source and the flags as one change, and the machine that it is about.
-fn change(args: &Args, context: &Context) -> Result<(Change, Option<Target>), Failure> {
-    let files = source::read(&args.source)?;
-    let plan = args.plan.as_deref().map(plan::read).transpose()?;
-    let marker = match &plan {
-        Some(plan) => Some(named(&files, &plan.marker, "--plan")?),
-        None => marker(args, &files)?,
-    };
-    let request = marker.map(|file| Request::read(&file.bytes, Path::new(file.path.as_str()))).transpose()?;
-    if let Some(request) = &request {
-        context.result(DIGEST, &request.digest);
+/// The source and the flags as one change, the request in it, and its first line.
+struct Wanted {
+    change: Change,
+    request: Option<Request>,
+    subject: String,
+}
+
+impl Wanted {
+    fn of(args: &Args, context: &Context) -> Result<Self, Failure> {
+        let files = source::read(&args.source)?;
+        let plan = args.plan.as_deref().map(plan::read).transpose()?;
+        let marker = match &plan {
+            Some(plan) => Some(named(&files, &plan.marker, "--plan")?),
+            None => marker(args, &files)?,
+        };
+        let request =
+            marker.map(|file| Request::read(&file.bytes, Path::new(file.path.as_str()))).transpose()?;
+        if let Some(request) = &request {
+            context.result(DIGEST, &request.digest);
+        }
+        let given = plan.as_ref().map(|plan| &plan.subject).or(args.message.as_ref());
+        let subject = match (given, &request) {
+            (Some(message), _) => message.clone(),
+            (None, Some(request)) => request.subject.clone(),
+            (None, None) => format!(
+                "update {}",
+                args.source.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+            ),
+        };
+        let trailers = request.as_ref().map(Request::trailers).unwrap_or_default();
+        let message = Message::new(&subject, &trailers)?;
+        let time = request.as_ref().and_then(|r| r.time);
+        let marker = request.as_ref().zip(marker).map(|(request, file)| gitops::Marker {
+            path: file.path.clone(),
+            request_id: request.id.clone(),
+            read_id: request::id,
+        });
+        let (base, remove, unchanged) = match plan {
+            Some(plan) => (plan.base, plan.remove, plan.unchanged),
+            None => (args.base.clone(), Vec::new(), Vec::new()),
+        };
+        let keep = args.keep.clone();
+        let change = Change { keep, remove, unchanged, base, message, time, marker, files };
+        Ok(Self { change, request, subject })
     }
-    let given = plan.as_ref().map(|plan| &plan.subject).or(args.message.as_ref());
-    let subject = match (given, &request) {
-        (Some(message), _) => message.clone(),
-        (None, Some(request)) => request.subject.clone(),
-        (None, None) => format!(
-            "update {}",
-            args.source.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
-        ),
-    };
-    let trailers = request.as_ref().map(Request::trailers).unwrap_or_default();
-    let message = Message::new(&subject, &trailers)?;
-    let time = request.as_ref().and_then(|r| r.time);
-    let target = request.as_ref().map(|request| request.target.clone());
-    let marker = request.zip(marker).map(|(request, file)| gitops::Marker {
-        path: file.path.clone(),
-        request_id: request.id,
-        read_id: request::id,
-    });
-    let (base, remove, unchanged) = match plan {
-        Some(plan) => (plan.base, plan.remove, plan.unchanged),
-        None => (args.base.clone(), Vec::new(), Vec::new()),
-    };
-    let keep = args.keep.clone();
-    Ok((Change { keep, remove, unchanged, base, message, time, marker, files }, target))
 }
 
 /// A file of the source that a flag names.

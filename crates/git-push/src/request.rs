@@ -52,6 +52,12 @@ impl Request {
         }
     }
 
+    /// The branch of a pull request for it: each phase of an operation is merged by itself.
+    pub(crate) fn branch(&self) -> String {
+        let phase = self.phase.map(|phase| format!("/{}", phase.word())).unwrap_or_default();
+        format!("vm-request/{}{phase}", self.id)
+    }
+
     /// The trailers of the commit.
     pub(crate) fn trailers(&self) -> Vec<(&'static str, &str)> {
         let mut trailers = vec![

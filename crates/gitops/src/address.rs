@@ -50,12 +50,12 @@ impl Address {
     }
 
     /// The host's name or IP address, without brackets.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The port.
-    pub(crate) const fn port(&self) -> u16 {
+    pub const fn port(&self) -> u16 {
         self.port
     }
 
@@ -69,8 +69,17 @@ impl Address {
         rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
     }
 
+    /// `https`, `http` or `ssh`.
+    pub const fn scheme(&self) -> &'static str {
+        match self.way {
+            Way::Https => "https",
+            Way::Http => "http",
+            Way::Ssh(_) => "ssh",
+        }
+    }
+
     /// The path, without slashes around it and without `.git` at its end: forges serve a repository under both names.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         let rest = self.text.split_once("://").map(|(_, rest)| rest.split_once('/'));
         let path = rest.unwrap_or_else(|| self.text.split_once(':')).map_or("", |(_, path)| path);
         let path = path.trim_matches('/');
@@ -78,7 +87,7 @@ impl Address {
     }
 
     /// Whether scheme, user, host and port are the same.
-    pub(crate) fn same_server(&self, other: &Self) -> bool {
+    pub fn same_server(&self, other: &Self) -> bool {
         (&self.way, &self.host, self.port) == (&other.way, &other.host, other.port)
     }
 }

@@ -7,9 +7,10 @@ use git2::Reference;
 use step::{Failure, Kind};
 
 use crate::address::{Address, Way};
-use crate::credential::{self, Found};
+use crate::credential::{self, Credential, Found};
 use crate::exchange::Link;
 use crate::remote::Remote;
+use crate::secret::Secrets;
 use crate::smart::Smart;
 use crate::wire::stream;
 use crate::{library, proxy, ssh};
@@ -71,31 +72,49 @@ impl RemoteArgs {
         &self.branch
     }
 
-    /// Check the flags, read the credentials and make an empty local repository; nothing is asked of the server yet.
-    pub fn open(&self) -> Result<Remote, Failure> {
-        let usage = |why: String| Failure::new(Kind::Usage, why);
+    /// The address of the repository.
+    pub fn address(&self) -> Result<Address, Failure> {
         let Given(url) = self.url.as_ref().ok_or_else(|| {
-            usage("no repository is given".to_owned()).hint("`--url https://host/path` names it")
+            usage("no repository is given").hint("`--url https://host/path` names it")
         })?;
-        let address: Address = url.parse().map_err(|why| {
+        url.parse().map_err(|why| {
             usage(format!("cannot use the address of `--url`: {why}"))
                 .hint("`--url https://host/path`; user and password go into the folder of `--basic-auth`, a key into that of `--ssh-directory`")
-        })?;
+        })
+    }
+
+    /// What the same flags say of an HTTP API at `api`: how it is reached, whom it is trusted by, and the credential of
+    /// `login` (an `https` or `http` address), which is the same server or one that belongs to it.
+    pub fn access(&self, api: &Address, login: &Address) -> Result<Access, Failure> {
+        let Found { credential, secrets } = credential::read(&self.basic_auth, login)?;
+        let authorities = self.authorities()?;
+        let proxy = self.proxy(api, &secrets)?;
+        Ok(Access { credential, secrets, authorities, proxy })
+    }
+
+    /// Check the flags, read the credentials and make an empty local repository; nothing is asked of the server yet.
+    pub fn open(&self) -> Result<Remote, Failure> {
+        self.open_as(None)
+    }
+
+    /// The same, with this credential in place of those in files. It is of no use over SSH.
+    pub fn open_as(&self, given: Option<(Credential, Secrets)>) -> Result<Remote, Failure> {
+        let address = self.address()?;
         let branch = &self.branch;
-        // what is longer is no line of the protocol
-        if branch.starts_with('-')
-            || branch.len() > 1000
-            || !branch.is_ascii()
-            || !Reference::is_valid_name(&format!("refs/heads/{branch}"))
-        {
-            return Err(usage("the value of `--branch` is not the name of a branch".to_owned()));
+        if !is_branch(branch) {
+            return Err(usage("the value of `--branch` is not the name of a branch"));
         }
         let (mut found, mut login) = (Found::default(), None);
         match address.way() {
-            Way::Ssh(_) => login = Some(ssh::read(&self.ssh_directory, &address, &mut found.secrets)?),
-            Way::Https | Way::Http => found = credential::read(&self.basic_auth, &address)?,
+            Way::Ssh(_) => login = Some(ssh::read(&self.ssh_directory, &address, &found.secrets)?),
+            Way::Https | Way::Http => {
+                found = match given {
+                    Some((credential, secrets)) => Found { credential: Some(credential), secrets },
+                    None => credential::read(&self.basic_auth, &address)?,
+                }
+            }
         }
-        let Found { credential, mut secrets } = found;
+        let Found { credential, secrets } = found;
         let authorities = self.authorities()?;
         let untrusted = |why: &str| {
             usage(format!("cannot trust the certificates of `--ssl-ca-directory`: {why}"))
@@ -108,9 +127,13 @@ impl RemoteArgs {
             Way::Http => Some(Smart::new(None)),
             Way::Ssh(_) => None,
         };
-        let given = self.https_proxy.as_ref().map(|Given(proxy)| proxy.as_str());
-        let proxy = proxy::find(&address, given, self.no_proxy.as_deref(), &mut secrets)?;
+        let proxy = self.proxy(&address, &secrets)?;
         Remote::new(Link { address, branch: branch.clone(), credential, login, secrets, proxy, smart })
+    }
+
+    fn proxy(&self, address: &Address, secrets: &Secrets) -> Result<Option<String>, Failure> {
+        let given = self.https_proxy.as_ref().map(|Given(proxy)| proxy.as_str());
+        proxy::find(address, given, self.no_proxy.as_deref(), secrets)
     }
 
     /// The file of certificate authorities.
@@ -124,4 +147,29 @@ impl RemoteArgs {
         }
         Ok(Some(file))
     }
+}
+
+/// How an HTTP API is reached, and as whom.
+#[derive(Debug)]
+pub struct Access {
+    /// User and password, or a token in its place.
+    pub credential: Option<Credential>,
+    /// What is neither sent in a text nor printed.
+    pub secrets: Secrets,
+    /// A file of certificate authorities (PEM) to trust besides the system's.
+    pub authorities: Option<PathBuf>,
+    /// The proxy, `http://host:port`; the part before `@`, if any, is user and password.
+    pub proxy: Option<String>,
+}
+
+/// Whether a branch may have this name. One that begins with `-` is an option to some Git client.
+pub(crate) fn is_branch(name: &str) -> bool {
+    !name.starts_with('-')
+        && name.len() <= 1000
+        && name.is_ascii()
+        && Reference::is_valid_name(&format!("refs/heads/{name}"))
+}
+
+fn usage(why: impl Into<String>) -> Failure {
+    Failure::new(Kind::Usage, why)
 }

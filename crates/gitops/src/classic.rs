@@ -176,7 +176,7 @@ impl Link {
                 if seen.asked.get() > 1 || !allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
                     return refuse("credential refused");
                 }
-                Cred::userpass_plaintext(&credential.user, credential.password.expose_secret())
+                Cred::userpass_plaintext(credential.user(), credential.password().expose_secret())
             })
             .sideband_progress(move |text| {
                 seen.said.borrow_mut().hear(text);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
@@ -21,10 +22,33 @@ const STORE: &str = ".git-credentials";
 /// Where Tekton puts what the Secrets of a ServiceAccount hold for Git, in every step (Tekton Pipelines v1.15 `docs/auth.md`).
 pub(crate) const TEKTON: &str = "/tekton/creds";
 
-/// User and password for the one server.
-pub(crate) struct Credential {
-    pub(crate) user: String,
-    pub(crate) password: SecretString,
+/// User and password for the one server. Clones share the password: where a token is renewed, whoever holds one has the new one.
+#[derive(Clone)]
+pub struct Credential {
+    user: String,
+    password: Arc<RwLock<SecretString>>,
+}
+
+impl Credential {
+    /// This user with this password, or with a token in its place.
+    pub fn new(user: impl Into<String>, password: SecretString) -> Self {
+        Self { user: user.into(), password: Arc::new(RwLock::new(password)) }
+    }
+
+    /// The user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The password as it is now.
+    pub fn password(&self) -> SecretString {
+        self.password.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this is the password, for every clone.
+    pub fn renew(&self, password: SecretString) {
+        *self.password.write().unwrap_or_else(PoisonError::into_inner) = password;
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -61,7 +85,7 @@ pub(crate) fn read(folder: &Path, address: &Address) -> Result<Found, Failure> {
     // an editor's last newline is no part of a password
     let (user, password) = (user.trim_end_matches(['\r', '\n']), password.trim_end_matches(['\r', '\n']));
     found.secrets.add(password);
-    found.credential = Some(Credential { user: user.to_owned(), password: password.into() });
+    found.credential = Some(Credential::new(user, password.into()));
     Ok(found)
 }
 
@@ -91,7 +115,7 @@ fn from_store(store: &str, address: &Address) -> Found {
         };
         if this > fit {
             fit = this;
-            found.credential = Some(Credential { user, password: password.into() });
+            found.credential = Some(Credential::new(user, password.into()));
         }
     }
     found
@@ -145,8 +169,13 @@ mod tests {
         folder
     }
 
-    fn login(found: &Found) -> Option<(&str, &str)> {
-        found.credential.as_ref().map(|c| (c.user.as_str(), c.password.expose_secret()))
+    fn login(found: &Found) -> Option<(String, String)> {
+        let credential = found.credential.as_ref();
+        credential.map(|c| (c.user().to_owned(), c.password().expose_secret().to_owned()))
+    }
+
+    fn named((user, password): (&str, &str)) -> (String, String) {
+        (user.to_owned(), password.to_owned())
     }
 
     #[test]
@@ -163,7 +192,7 @@ mod tests {
             ("https://third.example.org/m", None),
         ] {
             let found = read(folder.path(), &url.parse().unwrap()).unwrap();
-            assert_eq!(login(&found), wanted, "{url}");
+            assert_eq!(login(&found), wanted.map(named), "{url}");
         }
     }
 
@@ -186,7 +215,7 @@ mod tests {
     fn a_basic_auth_secret_is_for_the_server_of_the_address() {
         let folder = folder(&[("username", "user"), ("password", "pass word\n")]);
         let found = read(folder.path(), &"https://git.example.org/m".parse().unwrap()).unwrap();
-        assert_eq!(login(&found), Some(("user", "pass word")));
+        assert_eq!(login(&found), Some(named(("user", "pass word"))));
     }
 
     #[test]

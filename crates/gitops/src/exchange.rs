@@ -100,7 +100,7 @@ impl Link {
         brought.map_err(|trouble| in_time(trouble, until))
     }
 
-    /// Offer `commit` to a branch that is at `expected`, its only parent, or is not there at all.
+    /// Offer `commit`, whose parent the server has, to a branch that is at `expected`, or is not there at all.
     pub(crate) fn push(
         &self,
         repository: &Repository,

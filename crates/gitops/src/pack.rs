@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use git2::{Buf, Error, ObjectType, Odb, OdbPackwriter, Oid, PackBuilder, Repository, Tree};
 
-use crate::wire;
+use crate::{history, wire};
 
 /// `PACK`, version and number of objects: gitformat-pack(5).
 const HEAD: usize = 12;
@@ -73,7 +73,8 @@ impl Write for Sink<'_> {
 
 /// A pack of what `commit` has and its parent has not: itself, the folders on the paths that it changes, and the files there. What is
 /// the same in both need not be here.
-pub(crate) fn of_commit(repository: &Repository, commit: Oid, parent: Option<Oid>) -> Result<Vec<u8>, Error> {
+pub(crate) fn of_commit(repository: &Repository, commit: Oid) -> Result<Vec<u8>, Error> {
+    let parent = history::parents(repository, commit)?.first().copied();
     let mut pack = repository.packbuilder()?;
     // some ten objects
     pack.set_threads(1);

@@ -14,7 +14,7 @@ pub(crate) fn find(
     address: &Address,
     given: Option<&str>,
     except: Option<&str>,
-    secrets: &mut Secrets,
+    secrets: &Secrets,
 ) -> Result<Option<String>, Failure> {
     let read = |names: [&str; 2]| names.iter().find_map(|n| std::env::var(n).ok()).filter(|v| !v.is_empty());
     let except = except.map(str::to_owned).or_else(|| read(["no_proxy", "NO_PROXY"]));
@@ -36,7 +36,7 @@ fn choose(address: &Address, proxy: Option<String>, except: Option<&str>) -> Opt
 }
 
 /// The address of a proxy, as libgit2 takes it: without a scheme it is `http`, as for curl.
-fn check(proxy: &str, may_login: bool, secrets: &mut Secrets) -> Result<String, &'static str> {
+fn check(proxy: &str, may_login: bool, secrets: &Secrets) -> Result<String, &'static str> {
     let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
     if !matches!(scheme, "http" | "https") {
         return Err("expected `http://` or `https://`");
@@ -105,8 +105,8 @@ mod tests {
             ("http://", false, Err("its host is not a host name")),
             ("-x", false, Err("its host is not a host name")),
         ] {
-            let mut secrets = Secrets::default();
-            assert_eq!(check(text, may_login, &mut secrets).as_deref(), wanted.as_ref().copied(), "{text}");
+            let secrets = Secrets::default();
+            assert_eq!(check(text, may_login, &secrets).as_deref(), wanted.as_ref().copied(), "{text}");
             let hidden = secrets.redact("pass/word") == "***";
             assert_eq!(hidden, text.contains("pass%2F"), "{text}");
         }

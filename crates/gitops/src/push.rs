@@ -161,13 +161,15 @@ impl Remote {
                 return Err(self.failure("push", &made.trouble));
             }
         }
-        let writes = match protocol::judged(self.judge(change, tip, context.deadline())) {
+        let parent = self.parent(tip);
+        let writes = match protocol::judged(self.judge(change, parent, context.deadline())) {
             Ok(Judged::Done(commit)) => return Ok(Attempt::Done(pushed(commit, false))),
+            Ok(Judged::Write(_)) if let Some(failure) = self.strange(tip) => return Err(failure),
             Ok(Judged::Write(writes)) => writes,
             Ok(Judged::Failure(failure)) => return Err(failure),
             Err(trouble) => return again_or(trouble, offer),
         };
-        let commit = self.commit(change, tip, &writes).map_err(|error| local(&error))?;
+        let commit = self.commit(change, parent, &writes).map_err(|error| local(&error))?;
         protocol::offers(commit, tip);
         match protocol::answered(self.link.push(&self.repository, commit, tip, context.deadline())) {
             Sent::Acknowledged => Ok(Attempt::Done(pushed(commit, true))),

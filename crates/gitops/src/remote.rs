@@ -13,6 +13,7 @@ use crate::bring::Needs;
 use crate::change::commit_id;
 use crate::exchange::{Depth, Link, Look};
 use crate::pace::Pace;
+use crate::secret::Secrets;
 use crate::sign::{SignArgs, Signer};
 use crate::tree::Why;
 use crate::trouble::{Class, Trouble};
@@ -35,6 +36,8 @@ pub struct Remote {
     depth: Cell<usize>,
     /// The tip that the last fetch brought, and when.
     seen: Cell<Option<Sight>>,
+    /// Where a branch that does not exist yet begins, if it is one of its own.
+    pub(crate) start: Option<Oid>,
     pub(crate) signer: Option<Signer>,
     /// Of who asked last: what is read of what was fetched may have to be fetched itself, by the same deadline.
     context: RefCell<Option<Context>>,
@@ -44,7 +47,7 @@ pub struct Remote {
 /// A look at the branch: where it was, and when; no tip where it did not exist.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sight {
-    tip: Option<Oid>,
+    pub(crate) tip: Option<Oid>,
     at: Instant,
 }
 
@@ -71,6 +74,7 @@ impl Remote {
             repository,
             depth: Cell::new(0),
             seen: Cell::new(None),
+            start: None,
             signer: None,
             context: RefCell::new(None),
             _folder: folder,
@@ -83,13 +87,18 @@ impl Remote {
     ///
     /// `usage` for a file that holds no Ed25519 key that can sign without a passphrase.
     pub fn signing(mut self, sign: &SignArgs) -> Result<Self, Failure> {
-        self.signer = sign.read(&mut self.link.secrets)?;
+        self.signer = sign.read(&self.link.secrets)?;
         Ok(self)
     }
 
     /// The branch.
     pub fn branch(&self) -> &str {
         &self.link.branch
+    }
+
+    /// What is neither committed nor printed.
+    pub fn secrets(&self) -> Secrets {
+        self.link.secrets.clone()
     }
 
     /// The server, as messages name it.

@@ -1,6 +1,7 @@
 //! What must neither be committed nor printed.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -14,32 +15,34 @@ const KEY: &str = "PRIVATE KEY-----";
 /// The header of an `OpenPGP` key has the word elsewhere.
 const OTHER_KEYS: [&str; 2] = ["-----BEGIN PGP PRIVATE KEY BLOCK", "PuTTY-User-Key-File-"];
 
-/// Secrets in every spelling that they are looked for in.
-#[derive(Default)]
+/// Secrets in every spelling that they are looked for in. Clones share them: a token that is renewed is hidden everywhere.
+#[derive(Default, Clone)]
 pub struct Secrets {
-    spellings: Vec<SecretString>,
+    spellings: Arc<RwLock<Vec<SecretString>>>,
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secrets").field("spellings", &self.spellings.len()).finish()
+        f.debug_struct("Secrets").finish_non_exhaustive()
     }
 }
 
 impl Secrets {
     /// Look for this text as well: as it is, percent-encoded, and inside base64 at any offset.
-    pub fn add(&mut self, secret: &str) {
+    pub fn add(&self, secret: &str) {
         if secret.len() < SHORTEST {
             return;
         }
         let spellings = [secret.to_owned(), utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()];
-        self.spellings.extend(spellings.into_iter().chain(in_base64(secret)).map(SecretString::from));
+        let spellings = spellings.into_iter().chain(in_base64(secret)).map(SecretString::from);
+        // a list of texts is whole whatever panicked while it was held
+        self.spellings.write().unwrap_or_else(PoisonError::into_inner).extend(spellings);
     }
 
     /// What is found in these bytes, in words that do not repeat it.
     pub fn found_in(&self, bytes: &[u8]) -> Option<&'static str> {
         let holds = |text: &str| contains(bytes, text.as_bytes());
-        if self.spellings.iter().any(|s| holds(s.expose_secret())) {
+        if self.spellings.read().unwrap_or_else(PoisonError::into_inner).iter().any(|s| holds(s.expose_secret())) {
             return Some("a credential of this step");
         }
         let key =
@@ -50,7 +53,7 @@ impl Secrets {
     /// The text with every secret, and every user and password in an address, replaced.
     pub fn redact(&self, text: &str) -> String {
         let mut text = without_logins(text);
-        for spelling in &self.spellings {
+        for spelling in self.spellings.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if text.contains(spelling.expose_secret()) {
                 text = text.replace(spelling.expose_secret(), "***");
             }
@@ -103,7 +106,7 @@ mod tests {
     use super::Secrets;
 
     fn secrets() -> Secrets {
-        let mut secrets = Secrets::default();
+        let secrets = Secrets::default();
         secrets.add("s3cr3t/pa55");
         secrets
     }
@@ -134,7 +137,7 @@ mod tests {
     fn innocent_text_is_not() {
         let text = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPublicKey user@host\n-----BEGIN CERTIFICATE-----\n";
         assert_eq!(secrets().found_in(text.as_bytes()), None);
-        let mut short = Secrets::default();
+        let short = Secrets::default();
         short.add("abc");
         assert_eq!(short.found_in(b"abc"), None);
     }

@@ -40,7 +40,7 @@ pub struct SignArgs {
 
 impl SignArgs {
     /// Read the key, if one is named. What is secret in it is kept out of commits and messages from now on.
-    pub(crate) fn read(&self, secrets: &mut Secrets) -> Result<Option<Signer>, Failure> {
+    pub(crate) fn read(&self, secrets: &Secrets) -> Result<Option<Signer>, Failure> {
         let Some(path) = &self.sign_key else { return Ok(None) };
         // what a Tekton workspace is; `--sign-key=FOLDER/sign-key` would be a path also where no workspace is bound
         let path = if path.is_dir() { path.join(NAME) } else { path.clone() };

@@ -250,7 +250,7 @@ impl Link {
             return not(Trouble::new(Class::Lasting(Kind::Usage), why), false);
         }
         let mut body = push::order(expected, commit, &reference, &server);
-        match pack::of_commit(repository, commit, expected) {
+        match pack::of_commit(repository, commit) {
             Ok(pack) => body.extend(pack),
             Err(error) => return not(Trouble::of(&error, &self.secrets), false),
         }

@@ -42,7 +42,7 @@ impl Login {
 
 /// Read the folder. The first of the keys that is there is used: a server that refuses one key has refused. Where none is, the
 /// file `config` says which key is for this server, as it does in [`TEKTON`].
-pub(crate) fn read(folder: &Path, address: &Address, secrets: &mut Secrets) -> Result<Login, Failure> {
+pub(crate) fn read(folder: &Path, address: &Address, secrets: &Secrets) -> Result<Login, Failure> {
     if folder == Path::new(TEKTON) && !folder.is_dir() {
         return Err(Failure::new(Kind::Usage, "an address of ssh needs a key")
             .hint("`--ssh-directory` names a folder with a private key and `known_hosts`"));

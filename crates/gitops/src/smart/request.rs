@@ -133,7 +133,7 @@ impl Link {
             head.push_str("Git-Protocol: version=2\r\n");
         }
         if let Some(credential) = &self.credential {
-            let login = format!("{}:{}", credential.user, credential.password.expose_secret());
+            let login = format!("{}:{}", credential.user(), credential.password().expose_secret());
             head.extend(["Authorization: Basic ", &STANDARD.encode(login), "\r\n"]);
         }
         head.push_str("\r\n");

@@ -6,6 +6,7 @@
 
 mod backend;
 mod fault;
+pub mod forge;
 mod gate;
 pub mod history;
 mod repository;
@@ -69,6 +70,7 @@ struct Shared {
     received: AtomicU64,
     old: AtomicBool,
     gate: Gate,
+    forge: Option<forge::State>,
 }
 
 impl Server {
@@ -81,18 +83,22 @@ impl Server {
 
     /// Plain HTTP on the loopback address, with no commit at all.
     pub async fn empty() -> Result<Self> {
-        Self::start(IpAddr::V4(Ipv4Addr::LOCALHOST), None).await
+        Self::begin(IpAddr::V4(Ipv4Addr::LOCALHOST), None, None).await
     }
 
     /// TLS on a free port of `address`, with one commit on `main`. The certificate names `address`, the loopback address
     /// and `localhost`.
     pub async fn tls(address: IpAddr) -> Result<Self> {
-        let server = Self::start(address, Some(tls::Identity::new(address)?)).await?;
+        let server = Self::begin(address, Some(tls::Identity::new(address)?), None).await?;
         server.first_commit()?;
         Ok(server)
     }
 
-    async fn start(address: IpAddr, identity: Option<tls::Identity>) -> Result<Self> {
+    async fn begin(
+        address: IpAddr,
+        identity: Option<tls::Identity>,
+        forge: Option<forge::State>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let repository = Repository::create(folder.path().join(NAME))?;
         let mut random = [0; 16];
@@ -108,6 +114,7 @@ impl Server {
             received: AtomicU64::new(0),
             old: AtomicBool::new(false),
             gate: Gate::default(),
+            forge,
         });
         let ca = identity.as_ref().map(|i| i.ca_pem.clone());
         let (ready, bound) = oneshot::channel();

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do, and tell what was drawn by lot"
 )]
 
+mod app;
 mod contention;
 mod cut;
 mod elsewhere;
@@ -14,7 +15,10 @@ mod files;
 mod interleaved;
 mod killed;
 mod lost;
+mod merged;
+mod proposed;
 mod refused;
+mod refused_by_forge;
 mod rerender;
 mod sign;
 mod ssh;

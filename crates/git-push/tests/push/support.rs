@@ -12,7 +12,7 @@ use testbed::git::history::{Request, Run, Told};
 use testbed::syscalls;
 
 /// Every result of the binary.
-const RESULTS: [&str; 6] = ["branch", "changed", "commit", "digest", "message", "outcome"];
+const RESULTS: [&str; 7] = ["branch", "changed", "commit", "digest", "message", "outcome", "pull-request"];
 
 /// A normalised request for the machine `team-a/<vm>`.
 pub(crate) fn request(id: &str, vm: &str, cpu: u16) -> String {
@@ -43,6 +43,11 @@ impl Case {
         case.write(&format!("{}/virtual-machine.yaml", folder(vm)), &format!("name: {vm}\ncpu: {cpu}\n"));
         case.write("namespaces/in-cluster/team-a/namespace.yaml", "name: team-a\n");
         case
+    }
+
+    /// The same, for the address that a forge has for it.
+    pub(crate) fn on_forge(server: &Server, id: &str, vm: &str, cpu: u16) -> Self {
+        Self { url: server.forge_url().unwrap(), ..Self::new(server, id, vm, cpu) }
     }
 
     pub(crate) fn empty(server: &Server) -> Self {

@@ -82,6 +82,11 @@ impl Repository {
         Ok(repository)
     }
 
+    /// One that is there already.
+    pub(super) const fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.folder

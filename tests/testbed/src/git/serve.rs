@@ -23,7 +23,8 @@ use tokio::sync::oneshot;
 
 use super::backend;
 use super::fault::{Ending, Fault, On};
-use super::repository::ENVIRONMENT;
+use super::forge::State;
+use super::repository::{ENVIRONMENT, Repository};
 use super::{NAME, Seen, Shared, USER, lock, tls::Identity};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -120,6 +121,14 @@ async fn request_answer(
 ) -> io::Result<Response<Body>> {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(handle.peer);
+    if let Some(forge) = &shared.forge {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        match path.strip_prefix(forge.dialect.repository()).filter(|rest| rest.starts_with('/')) {
+            // for Git it is under the one name that it has on disk
+            Some(rest) => parts.uri = format!("/{NAME}{rest}").parse().map_err(io::Error::other)?,
+            None => return api(&shared, forge, &handle, &parts, body).await,
+        }
+    }
     let Some(on) = purpose(&parts) else { return Ok(plain(StatusCode::NOT_FOUND)) };
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     shared.received.fetch_add(length.unwrap_or(0), Ordering::Relaxed);
@@ -181,6 +190,24 @@ async fn request_answer(
     }
 }
 
+/// A request to the API of the forge.
+async fn api(
+    shared: &Shared,
+    forge: &State,
+    handle: &Handle,
+    parts: &Parts,
+    body: Incoming,
+) -> io::Result<Response<Body>> {
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    let repository = Repository::at(shared.root.join(NAME));
+    let reply = forge.answer(parts, &body, &repository, &shared.password).map_err(io::Error::other)?;
+    let Some((status, headers, body)) = reply else { return Err(handle.reset()) };
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    Ok(whole(response))
+}
+
 fn purpose(parts: &Parts) -> Option<On> {
     let path = parts.uri.path().strip_prefix('/')?.strip_prefix(NAME)?;
     match (path, parts.uri.query()) {
@@ -197,7 +224,8 @@ fn user(shared: &Shared, parts: &Parts) -> Option<String> {
     let given = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
     let login = String::from_utf8(openssl::base64::decode_block(given).ok()?).ok()?;
     let (user, password) = login.split_once(':')?;
-    (password == shared.password).then(|| user.to_owned())
+    let token = shared.forge.as_ref().is_some_and(|forge| forge.has_token(password));
+    (password == shared.password || token).then(|| user.to_owned())
 }
 
 /// Git's answer. It works to its end even if the client goes away: that is how a push lands without its sender knowing.

@@ -78,7 +78,8 @@ impl Answer {
             _ => (Class::Passing, "server error"),
         };
         let words = if reason.is_empty() { meaning.to_owned() } else { reason };
-        let words = format!("http status {}, {}", self.status.as_u16(), one_line(&secrets.redact(&words), WORDS));
+        let words =
+            format!("http status {}, {}", self.status.as_u16(), one_line(&secrets.redact(&words), WORDS));
         Trouble::new(class, words)
     }
 }
@@ -99,7 +100,8 @@ fn gather(value: Option<&Value>, parts: &mut Vec<String>) {
         Some(Value::Array(all)) => all.iter().for_each(|one| gather(Some(one), parts)),
         Some(Value::Object(fields)) => {
             // GitHub: `{"resource", "field", "code"}`, with a message only where the code is `custom`
-            if let (Some(Value::String(field)), Some(Value::String(code))) = (fields.get("field"), fields.get("code"))
+            if let (Some(Value::String(field)), Some(Value::String(code))) =
+                (fields.get("field"), fields.get("code"))
                 && !fields.contains_key("message")
             {
                 parts.push(format!("{field} {code}"));
@@ -108,7 +110,9 @@ fn gather(value: Option<&Value>, parts: &mut Vec<String>) {
             // Bitbucket: `{"message", "detail", "fields"}`; GitLab: a list of words for each field
             let known = ["message", "detail"];
             if known.iter().any(|name| fields.contains_key(*name)) {
-                known.iter().for_each(|name| gather(fields.get(*name), parts));
+                for name in known {
+                    gather(fields.get(name), parts);
+                }
                 return;
             }
             for (name, one) in fields {
@@ -163,9 +167,15 @@ mod tests {
             ),
             (json!({"message": ["Another open merge request"]}), "Another open merge request"),
             (json!({"message": {"title": ["can't be blank", "is long"]}}), "title can't be blank, is long"),
-            (json!({"error": "insufficient_scope", "error_description": "needs more"}), "insufficient_scope: needs more"),
+            (
+                json!({"error": "insufficient_scope", "error_description": "needs more"}),
+                "insufficient_scope: needs more",
+            ),
             (json!({"type": "error", "error": {"message": "Bad", "detail": "no"}}), "Bad: no"),
-            (json!({"message": "TF401179: An active pull request", "typeKey": "X"}), "TF401179: An active pull request"),
+            (
+                json!({"message": "TF401179: An active pull request", "typeKey": "X"}),
+                "TF401179: An active pull request",
+            ),
             (json!({"message": "same", "errors": ["same"]}), "same"),
             (json!([1]), ""),
             (Value::Null, ""),
@@ -189,7 +199,13 @@ mod tests {
             (401, None, "Bad credentials", lasting(Kind::Permission), "http status 401, Bad credentials"),
             (403, None, "Forbidden", lasting(Kind::Permission), "http status 403, Forbidden"),
             (403, Some(7), "You have", Class::Busy(some), "http status 403, You have"),
-            (403, None, "API rate limit exceeded", Class::Busy(None), "http status 403, API rate limit exceeded"),
+            (
+                403,
+                None,
+                "API rate limit exceeded",
+                Class::Busy(None),
+                "http status 403, API rate limit exceeded",
+            ),
             (404, None, "Not Found", lasting(Kind::Usage), "http status 404, Not Found"),
             (409, None, "", lasting(Kind::Conflict), "http status 409, something else is there"),
             (422, None, "Validation Failed", lasting(Kind::Refused), "http status 422, Validation Failed"),

@@ -74,8 +74,14 @@ impl App {
             secrets.add(line);
         }
         let key = PKey::private_key_from_pem(pem.as_bytes()).ok().filter(|key| key.id() == Id::RSA);
-        let key = key.ok_or_else(|| wrong("private-key", "it is no RSA key without passphrase in PEM form"))?;
-        Ok(Self { id, installation, key, credential: Credential::new(USER, SecretString::from(String::new())) })
+        let key =
+            key.ok_or_else(|| wrong("private-key", "it is no RSA key without passphrase in PEM form"))?;
+        Ok(Self {
+            id,
+            installation,
+            key,
+            credential: Credential::new(USER, SecretString::from(String::new())),
+        })
     }
 
     /// What proves that it is this App, at this time: a JSON Web Token (RFC 7519) signed with RS256 (RFC 7518, 3.3).

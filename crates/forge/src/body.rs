@@ -13,7 +13,8 @@ const CUT: &str = "\n(cut here: the branch has all of it)\n";
 pub fn body(about: &[(&str, &str)], diff: &str, longest: usize) -> String {
     let mut text = String::new();
     for (name, value) in about {
-        let value: String = value.chars().map(|c| if c == '`' || is_unprintable(c) { '_' } else { c }).collect();
+        let value: String =
+            value.chars().map(|c| if c == '`' || is_unprintable(c) { '_' } else { c }).collect();
         text.extend(["- ", name, ": `", &value, "`\n"]);
     }
     let mut shown = String::with_capacity(diff.len());
@@ -51,7 +52,8 @@ mod tests {
 
     #[test]
     fn nothing_in_a_difference_ends_its_block() {
-        let text = body(&[("request", "r-1"), ("requested by", "`@all`\u{202e}")], "+a\n+````\n+\u{1b}[2J\n", 1000);
+        let text =
+            body(&[("request", "r-1"), ("requested by", "`@all`\u{202e}")], "+a\n+````\n+\u{1b}[2J\n", 1000);
         assert_eq!(
             text,
             "- request: `r-1`\n- requested by: `_@all__`\n\n`````diff\n+a\n+````\n+\\u{1b}[2J\n`````\n"

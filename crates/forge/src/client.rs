@@ -90,8 +90,10 @@ impl Client {
     async fn exchange(&self, call: &Call, authorization: Option<HeaderValue>) -> Result<Answer, Trouble> {
         let stream = connect::connect(&self.server, self.proxy.as_deref(), &self.trust).await;
         let stream = stream.map_err(|problem| self.unconnected(problem))?;
-        let passing = |error: &dyn std::fmt::Display| Trouble::passing(self.secrets.redact(&error.to_string()));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| passing(&e))?;
+        let passing =
+            |error: &dyn std::fmt::Display| Trouble::passing(self.secrets.redact(&error.to_string()));
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|e| passing(&e))?;
         // it ends with the one answer, or when the sender is dropped
         let connection = tokio::spawn(connection);
         let mut request = Request::builder()
@@ -128,7 +130,9 @@ impl Client {
         let permission = Class::Lasting(Kind::Permission);
         match problem {
             Problem::Network(words) => Trouble::passing(self.secrets.redact(&words)),
-            Problem::Untrusted(why) => Trouble::new(permission, format!("its certificate is not trusted: {why}")),
+            Problem::Untrusted(why) => {
+                Trouble::new(permission, format!("its certificate is not trusted: {why}"))
+            }
             Problem::Proxy(status @ (401 | 403 | 407)) => {
                 Trouble::new(permission, format!("the proxy answers http status {status}"))
             }

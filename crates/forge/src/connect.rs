@@ -102,12 +102,13 @@ async fn tunnel(proxy: &str, server: &Address, trust: &SslConnector) -> Result<B
     if scheme == "https" {
         stream = tls(stream, at.name(), trust).await?;
     }
-    let name = if server.name().contains(':') { format!("[{}]", server.name()) } else { server.name().to_owned() };
+    let name =
+        if server.name().contains(':') { format!("[{}]", server.name()) } else { server.name().to_owned() };
     let target = format!("{name}:{}", server.port());
     let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(login) = login {
         let login = percent_decode_str(login).decode_utf8_lossy();
-        head.push_str(&format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(login.as_bytes())));
+        head.extend(["Proxy-Authorization: Basic ", &STANDARD.encode(login.as_bytes()), "\r\n"]);
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -64,7 +64,8 @@ impl Place {
         let (server, prefix, below) = if let Some(api) = api {
             let (server, prefix) = given(api)?;
             // one that is not at the root of its host has its repositories below the same path
-            let below = prefix.strip_suffix("/api/v4").or_else(|| prefix.strip_suffix("/api/v1")).unwrap_or_default();
+            let below =
+                prefix.strip_suffix("/api/v4").or_else(|| prefix.strip_suffix("/api/v1")).unwrap_or_default();
             let below = below.trim_start_matches('/').to_owned();
             (server, prefix, below)
         } else {
@@ -74,7 +75,10 @@ impl Place {
         };
         let project = project(kind, address.path(), &below)?;
         let pair = |api: &str, git: &str| server.name() == api && web.name() == git;
-        let cloud = server.name().strip_prefix("api.").is_some_and(|host| host == web.name() && host.ends_with(".ghe.com"));
+        let cloud = server
+            .name()
+            .strip_prefix("api.")
+            .is_some_and(|host| host == web.name() && host.ends_with(".ghe.com"));
         let belongs = server.same_server(&web)
             || cloud
             || pair("api.github.com", "github.com")
@@ -142,11 +146,16 @@ fn project(kind: Kind, path: &str, below: &str) -> Result<String, String> {
     let path = path.strip_prefix(below).unwrap_or(path).trim_start_matches('/');
     let parts: Vec<&str> = path.split('/').collect();
     match (kind, &parts[..]) {
-        (Kind::Github | Kind::Gitea | Kind::Bitbucket, [_, _]) => Ok(path.to_owned()),
-        (Kind::Github | Kind::Gitea | Kind::Bitbucket, _) => Err("expected `owner/name` as its path".to_owned()),
-        (Kind::Gitlab, [_, _, ..]) => Ok(path.to_owned()),
+        (Kind::Github | Kind::Gitea | Kind::Bitbucket, [_, _]) | (Kind::Gitlab, [_, _, ..]) => {
+            Ok(path.to_owned())
+        }
+        (Kind::Github | Kind::Gitea | Kind::Bitbucket, _) => {
+            Err("expected `owner/name` as its path".to_owned())
+        }
         (Kind::Gitlab, _) => Err("expected `group/name` as its path".to_owned()),
-        (Kind::AzureDevops, ["v3", organisation, project, name]) => Ok(format!("{organisation}/{project}/{name}")),
+        (Kind::AzureDevops, ["v3", organisation, project, name]) => {
+            Ok(format!("{organisation}/{project}/{name}"))
+        }
         (Kind::AzureDevops, [before @ .., "_git", name]) if !before.is_empty() => {
             Ok(format!("{}/{name}", before.join("/")))
         }
@@ -162,18 +171,90 @@ mod tests {
     fn the_api_is_found_from_the_repository() {
         let (git, bitbucket) = ("https://git.example.org/api/v", "https://api.bitbucket.org/2.0");
         for (kind, address, api, project, login) in [
-            (Kind::Github, "https://github.com/team/machines.git", "https://api.github.com", "team/machines", "github.com"),
-            (Kind::Github, "git@github.com:team/machines.git", "https://api.github.com", "team/machines", "github.com"),
-            (Kind::Github, "https://x.ghe.com/team/machines", "https://api.x.ghe.com", "team/machines", "x.ghe.com"),
-            (Kind::Github, "https://git.example.org/team/machines", &format!("{git}3"), "team/machines", "git.example.org"),
-            (Kind::Gitlab, "https://git.example.org/a/b/machines", &format!("{git}4"), "a/b/machines", "git.example.org"),
-            (Kind::Gitlab, "ssh://git@git.example.org:2222/a/machines", &format!("{git}4"), "a/machines", "git.example.org"),
-            (Kind::Gitea, "https://git.example.org:3000/team/machines", "https://git.example.org:3000/api/v1", "team/machines", "git.example.org:3000"),
-            (Kind::Gitea, "https://git.example.org/git/team/machines", "https://git.example.org/git/api/v1", "team/machines", "git.example.org"),
-            (Kind::Bitbucket, "https://bitbucket.org/team/machines.git", bitbucket, "team/machines", "bitbucket.org"),
-            (Kind::AzureDevops, "https://dev.azure.com/org/project/_git/machines", "https://dev.azure.com", "org/project/machines", "dev.azure.com"),
-            (Kind::AzureDevops, "git@ssh.dev.azure.com:v3/org/project/machines", "https://dev.azure.com", "org/project/machines", "dev.azure.com"),
-            (Kind::AzureDevops, "https://org.visualstudio.com/project/_git/machines", "https://org.visualstudio.com", "project/machines", "org.visualstudio.com"),
+            (
+                Kind::Github,
+                "https://github.com/team/machines.git",
+                "https://api.github.com",
+                "team/machines",
+                "github.com",
+            ),
+            (
+                Kind::Github,
+                "git@github.com:team/machines.git",
+                "https://api.github.com",
+                "team/machines",
+                "github.com",
+            ),
+            (
+                Kind::Github,
+                "https://x.ghe.com/team/machines",
+                "https://api.x.ghe.com",
+                "team/machines",
+                "x.ghe.com",
+            ),
+            (
+                Kind::Github,
+                "https://git.example.org/team/machines",
+                &format!("{git}3"),
+                "team/machines",
+                "git.example.org",
+            ),
+            (
+                Kind::Gitlab,
+                "https://git.example.org/a/b/machines",
+                &format!("{git}4"),
+                "a/b/machines",
+                "git.example.org",
+            ),
+            (
+                Kind::Gitlab,
+                "ssh://git@git.example.org:2222/a/machines",
+                &format!("{git}4"),
+                "a/machines",
+                "git.example.org",
+            ),
+            (
+                Kind::Gitea,
+                "https://git.example.org:3000/team/machines",
+                "https://git.example.org:3000/api/v1",
+                "team/machines",
+                "git.example.org:3000",
+            ),
+            (
+                Kind::Gitea,
+                "https://git.example.org/git/team/machines",
+                "https://git.example.org/git/api/v1",
+                "team/machines",
+                "git.example.org",
+            ),
+            (
+                Kind::Bitbucket,
+                "https://bitbucket.org/team/machines.git",
+                bitbucket,
+                "team/machines",
+                "bitbucket.org",
+            ),
+            (
+                Kind::AzureDevops,
+                "https://dev.azure.com/org/project/_git/machines",
+                "https://dev.azure.com",
+                "org/project/machines",
+                "dev.azure.com",
+            ),
+            (
+                Kind::AzureDevops,
+                "git@ssh.dev.azure.com:v3/org/project/machines",
+                "https://dev.azure.com",
+                "org/project/machines",
+                "dev.azure.com",
+            ),
+            (
+                Kind::AzureDevops,
+                "https://org.visualstudio.com/project/_git/machines",
+                "https://org.visualstudio.com",
+                "project/machines",
+                "org.visualstudio.com",
+            ),
         ] {
             let place = Place::of(kind, &address.parse().unwrap(), None).unwrap();
             let found = format!("https://{}{}", place.server.host(), place.prefix);
@@ -205,8 +286,16 @@ mod tests {
         for (kind, address, why) in [
             (Kind::Github, "https://git.example.org/machines", "expected `owner/name` as its path"),
             (Kind::Gitlab, "https://git.example.org/machines", "expected `group/name` as its path"),
-            (Kind::Bitbucket, "https://git.example.org/team/machines", "Bitbucket Cloud is at bitbucket.org alone"),
-            (Kind::AzureDevops, "https://dev.azure.com/org/machines", "expected `organisation/project/_git/name` as its path"),
+            (
+                Kind::Bitbucket,
+                "https://git.example.org/team/machines",
+                "Bitbucket Cloud is at bitbucket.org alone",
+            ),
+            (
+                Kind::AzureDevops,
+                "https://dev.azure.com/org/machines",
+                "expected `organisation/project/_git/name` as its path",
+            ),
         ] {
             assert_eq!(Place::of(kind, &address.parse().unwrap(), None).unwrap_err(), why, "{address}");
         }

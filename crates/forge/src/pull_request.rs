@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn the_open_one_counts_then_a_merged_one_then_the_newest() {
-        let chosen = |found: &[PullRequest]| choose(found.to_vec(), "vm-request/r-1", "main").map(|one| one.number);
+        let chosen =
+            |found: &[PullRequest]| choose(found.to_vec(), "vm-request/r-1", "main").map(|one| one.number);
         let (open, merged) = (State::Open(None), State::Merged("1".repeat(40)));
         assert_eq!(chosen(&[one(3, State::Closed), one(2, merged.clone()), one(1, open.clone())]), Some(1));
         assert_eq!(chosen(&[one(3, State::Closed), one(2, merged), one(1, State::Closed)]), Some(2));

@@ -76,10 +76,16 @@ impl Session {
     }
 
     /// The token of the App as a credential for Git; none without an App. While [`Session::keep`] runs it does not end.
-    pub async fn credential(&self, opens: bool, context: &Context) -> Result<Option<(Credential, Secrets)>, Failure> {
+    pub async fn credential(
+        &self,
+        opens: bool,
+        context: &Context,
+    ) -> Result<Option<(Credential, Secrets)>, Failure> {
         let Login::App(app) = &self.login else { return Ok(None) };
-        self.patiently("get a token for the GitHub App from", context, async || self.renew(app, opens, context.deadline()).await)
-            .await?;
+        self.patiently("get a token for the GitHub App from", context, async || {
+            self.renew(app, opens, context.deadline()).await
+        })
+        .await?;
         Ok(Some((app.credential.clone(), self.client.secrets().clone())))
     }
 
@@ -158,7 +164,13 @@ impl Session {
     }
 
     /// Wait after trouble that may pass; what will not, or not in time, is a failure.
-    async fn bear(&self, what: &str, trouble: &Trouble, attempt: u32, context: &Context) -> Result<(), Failure> {
+    async fn bear(
+        &self,
+        what: &str,
+        trouble: &Trouble,
+        attempt: u32,
+        context: &Context,
+    ) -> Result<(), Failure> {
         let wait = match trouble.class {
             Class::Lasting(_) => return Err(self.failure(what, trouble)),
             Class::Busy(Some(wait)) if wait > context.left() => {
@@ -191,8 +203,16 @@ impl Session {
     }
 
     /// The pull request from `head` into `base` that counts, with its merge commit in full; none where there is none.
-    pub async fn find(&self, head: &str, base: &str, context: &Context) -> Result<Option<PullRequest>, Failure> {
-        self.patiently("read pull requests at", context, async || self.found(head, base, context.deadline()).await).await
+    pub async fn find(
+        &self,
+        head: &str,
+        base: &str,
+        context: &Context,
+    ) -> Result<Option<PullRequest>, Failure> {
+        self.patiently("read pull requests at", context, async || {
+            self.found(head, base, context.deadline()).await
+        })
+        .await
     }
 
     async fn found(&self, head: &str, base: &str, until: Instant) -> Result<Option<PullRequest>, Trouble> {
@@ -222,11 +242,15 @@ impl Session {
         one.url = one_line(&one.url, 300);
         if let State::Merged(commit) = &one.state {
             let whole = |id: &str| id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit());
-            if !whole(commit) && let Some(call) = self.api().commit(self.project(), commit) {
+            if !whole(commit)
+                && let Some(call) = self.api().commit(self.project(), commit)
+            {
                 let body = self.asked(&call, until).await?;
                 one.state = State::Merged(self.api().read_commit(&body).ok_or_else(unreadable)?);
             }
-            if let State::Merged(commit) = &one.state && !whole(commit) {
+            if let State::Merged(commit) = &one.state
+                && !whole(commit)
+            {
                 return Err(unreadable());
             }
         }
@@ -241,7 +265,9 @@ impl Session {
         context: &Context,
     ) -> Result<(PullRequest, bool), Failure> {
         let what = "open a pull request at";
-        let ids = self.patiently(what, context, async || self.people(&wanted.reviewers, context.deadline()).await).await?;
+        let ids = self
+            .patiently(what, context, async || self.people(&wanted.reviewers, context.deadline()).await)
+            .await?;
         let named = Wanted { reviewers: ids, ..wanted.clone() };
         let mut there = there.filter(|one| matches!(one.state, State::Open(_)));
         let mut opened = false;
@@ -263,7 +289,10 @@ impl Session {
                 }
             }
             if there.is_none() {
-                there = self.find(&wanted.head, &wanted.base, context).await?.filter(|one| matches!(one.state, State::Open(_)));
+                there = self
+                    .find(&wanted.head, &wanted.base, context)
+                    .await?
+                    .filter(|one| matches!(one.state, State::Open(_)));
             }
             let Some(one) = there.take() else {
                 let trouble = Trouble::passing("it is not there after it was opened");
@@ -292,15 +321,20 @@ impl Session {
             calls.extend(api.label(project, one.number, &labels).unwrap_or_default());
         }
         let mut people = missing(&wanted.reviewers, &one.reviewers);
-        if !people.is_empty() && let Some(call) = api.reviewed(project, one.number) {
-            let body = self.patiently("read a pull request at", context, async || self.asked(&call, until).await).await?;
+        if !people.is_empty()
+            && let Some(call) = api.reviewed(project, one.number)
+        {
+            let body = self
+                .patiently("read a pull request at", context, async || self.asked(&call, until).await)
+                .await?;
             people = missing(&people, &api.read_reviewed(&body));
         }
         if !people.is_empty() {
             calls.extend(api.review(project, one.number, &people, &one.reviewers));
         }
         for call in &calls {
-            self.patiently("change a pull request at", context, async || self.asked(call, until).await).await?;
+            self.patiently("change a pull request at", context, async || self.asked(call, until).await)
+                .await?;
         }
         Ok(!calls.is_empty())
     }
@@ -346,4 +380,3 @@ pub(crate) async fn rest(wait: Duration, context: &Context) {
         () = context.stopped() => {}
     }
 }
-

@@ -38,7 +38,9 @@ impl Session {
             attempt += 1;
             match self.read(one.number, context.deadline()).await {
                 Ok(now) => {
-                    if now.state != seen && let State::Open(Some(why)) = &now.state {
+                    if now.state != seen
+                        && let State::Open(Some(why)) = &now.state
+                    {
                         tracing::info!("pull request `{}` is open: {why}", one.url);
                     }
                     (seen, trouble) = (now.state, None);

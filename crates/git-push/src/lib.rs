@@ -18,8 +18,8 @@ use gitops::{Change, FilePath, Message, Plan, Remote, RemoteArgs, SignArgs};
 use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
 use vm::request::Target;
 
-pub use crate::pull_request::{Mode, PullRequestArgs};
 use crate::pull_request::{About, Work};
+pub use crate::pull_request::{Mode, PullRequestArgs};
 use crate::request::Request;
 pub use crate::rerender::OnConflict;
 use crate::rerender::Rerender;
@@ -96,8 +96,8 @@ pub async fn git_push(args: Args, context: Context) -> Result<Done, Failure> {
     let wanted = Wanted::of(&args, &context)?;
     let opens = args.pull_request.mode == Mode::PullRequest && !args.dry_run;
     let forge = &args.pull_request.forge;
-    let session = if opens || forge.has_app() { Some(forge.open(&args.remote)?) } else { None };
     let about = if opens { Some(About::of(wanted.request.as_ref(), &wanted.subject)?) } else { None };
+    let session = if opens || forge.has_app() { Some(forge.open(&args.remote)?) } else { None };
     let login = match &session {
         Some(session) => session.credential(opens, &context).await?,
         None => None,

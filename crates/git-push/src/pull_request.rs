@@ -54,7 +54,8 @@ pub(crate) struct About {
 impl About {
     pub(crate) fn of(request: Option<&Request>, title: &str) -> Result<Self, Failure> {
         let request = request.ok_or_else(|| {
-            let what = "a pull request needs a request, whose id names its branch: there is none in the source";
+            let what =
+                "a pull request needs a request, whose id names its branch: there is none in the source";
             Failure::new(Kind::Usage, what).hint("`--mode=pull-request` is for what `render-vm` wrote")
         })?;
         let lines = request.trailers().into_iter().map(|(name, value)| (name, value.to_owned()));
@@ -95,8 +96,11 @@ impl Work<'_> {
         });
         let closed = there.clone().filter(|one| one.state == State::Closed);
         let proposal = {
-            let (context, replaced, head) = (context.clone(), there.clone().zip(merged.clone()), head.clone());
-            let work = tokio::task::spawn_blocking(move || propose(remote, &change, &head, replaced, closed, &context));
+            let (context, replaced, head) =
+                (context.clone(), there.clone().zip(merged.clone()), head.clone());
+            let work = tokio::task::spawn_blocking(move || {
+                propose(remote, &change, &head, replaced, closed, &context)
+            });
             tokio::select! {
                 ended = work => {
                     ended.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "the push ended without a word")))?
@@ -111,7 +115,9 @@ impl Work<'_> {
             Proposal::There(commit) => {
                 let commit = self.merge_commit(there.as_ref(), merged).await.unwrap_or(commit);
                 context.result(COMMIT, &commit);
-                let what = format!("nothing to do, made already by commit `{commit}` on branch `{base}` at `{host}`");
+                let what = format!(
+                    "nothing to do, made already by commit `{commit}` on branch `{base}` at `{host}`"
+                );
                 return Ok(Done::new(what));
             }
             Proposal::Pushed { pushed, edits } => (pushed, edits),
@@ -129,14 +135,21 @@ impl Work<'_> {
         }
         tracing::info!("pull request `{}` is open", one.url);
         if !self.args.wait_merged {
-            let what = if pushed.changed || changed { "asked for by" } else { "nothing to do, asked for already by" };
+            let what = if pushed.changed || changed {
+                "asked for by"
+            } else {
+                "nothing to do, asked for already by"
+            };
             return Ok(Done::new(format!("{what} pull request `{}`, which is not merged yet", one.url)));
         }
         let commit = session.merged(&one, context).await?;
         context.result(BRANCH, &base);
         context.result(COMMIT, &commit);
         context.result(step::CHANGED, "true");
-        Ok(Done::new(format!("pull request `{}` is merged by commit `{commit}` on branch `{base}` at `{host}`", one.url)))
+        Ok(Done::new(format!(
+            "pull request `{}` is merged by commit `{commit}` on branch `{base}` at `{host}`",
+            one.url
+        )))
     }
 
     /// The commit by which the forge merged it; it may have done so since it was asked.
@@ -150,7 +163,8 @@ impl Work<'_> {
     }
 
     fn text(&self, edits: &[Edit]) -> String {
-        let lines: Vec<(&str, &str)> = self.about.lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let lines: Vec<(&str, &str)> =
+            self.about.lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
         body(&lines, &diff::of(edits), self.session.longest())
     }
 }

@@ -74,9 +74,10 @@ impl RemoteArgs {
 
     /// The address of the repository.
     pub fn address(&self) -> Result<Address, Failure> {
-        let Given(url) = self.url.as_ref().ok_or_else(|| {
-            usage("no repository is given").hint("`--url https://host/path` names it")
-        })?;
+        let Given(url) = self
+            .url
+            .as_ref()
+            .ok_or_else(|| usage("no repository is given").hint("`--url https://host/path` names it"))?;
         url.parse().map_err(|why| {
             usage(format!("cannot use the address of `--url`: {why}"))
                 .hint("`--url https://host/path`; user and password go into the folder of `--basic-auth`, a key into that of `--ssh-directory`")

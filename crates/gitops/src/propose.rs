@@ -40,7 +40,9 @@ impl Remote {
         };
         let Some(tip) = self.looked().and_then(|sight| sight.tip) else {
             let what = format!("branch `{}` at `{}` does not exist yet", self.branch(), self.host());
-            return Err(Failure::new(Kind::Usage, what).hint("a pull request needs a branch to be merged into"));
+            return Err(
+                Failure::new(Kind::Usage, what).hint("a pull request needs a branch to be merged into")
+            );
         };
         // the commit is made from one tip however long it takes, so that it is the same commit in every attempt
         self.start = Some(tip);

@@ -42,7 +42,13 @@ impl Secrets {
     /// What is found in these bytes, in words that do not repeat it.
     pub fn found_in(&self, bytes: &[u8]) -> Option<&'static str> {
         let holds = |text: &str| contains(bytes, text.as_bytes());
-        if self.spellings.read().unwrap_or_else(PoisonError::into_inner).iter().any(|s| holds(s.expose_secret())) {
+        if self
+            .spellings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|s| holds(s.expose_secret()))
+        {
             return Some("a credential of this step");
         }
         let key =

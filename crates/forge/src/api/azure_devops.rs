@@ -70,7 +70,8 @@ impl Api for AzureDevOps {
             "abandoned" => State::Closed,
             _ => State::Open(text(body, "/mergeStatus").map(|word| format!("merge status `{word}`"))),
         };
-        let branch = |field: &str| text(body, field).map(|name| name.strip_prefix(HEADS).unwrap_or(&name).to_owned());
+        let branch =
+            |field: &str| text(body, field).map(|name| name.strip_prefix(HEADS).unwrap_or(&name).to_owned());
         let number = body.get("pullRequestId")?.as_u64()?;
         // a list has no `webUrl`; `url` is that of the API
         let url = text(body, "/repository/webUrl").map(|url| format!("{url}/pullrequest/{number}"));

@@ -70,7 +70,8 @@ impl Api for Bitbucket {
             title: text(body, "/title")?,
             body: text(body, "/description").unwrap_or_default(),
             labels: Vec::new(),
-            reviewers: [texts(body, "/reviewers", "/uuid"), texts(body, "/reviewers", "/account_id")].concat(),
+            reviewers: [texts(body, "/reviewers", "/uuid"), texts(body, "/reviewers", "/account_id")]
+                .concat(),
             head: text(body, "/source/branch/name")?,
             base: text(body, "/destination/branch/name")?,
             own: repository("source").is_some() && repository("source") == repository("destination"),

@@ -25,7 +25,8 @@ impl Api for Gitea {
     }
 
     fn open(&self, project: &str, wanted: &Wanted) -> Call {
-        let body = json!({ "title": wanted.title, "head": wanted.head, "base": wanted.base, "body": wanted.body });
+        let body =
+            json!({ "title": wanted.title, "head": wanted.head, "base": wanted.base, "body": wanted.body });
         Call::send(Method::POST, format!("/repos/{project}/pulls"), body)
     }
 

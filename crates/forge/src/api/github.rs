@@ -29,7 +29,8 @@ impl Api for GitHub {
     }
 
     fn open(&self, project: &str, wanted: &Wanted) -> Call {
-        let body = json!({ "title": wanted.title, "head": wanted.head, "base": wanted.base, "body": wanted.body });
+        let body =
+            json!({ "title": wanted.title, "head": wanted.head, "base": wanted.base, "body": wanted.body });
         Call::send(Method::POST, format!("/repos/{project}/pulls"), body)
     }
 
@@ -47,7 +48,9 @@ impl Api for GitHub {
         let merged = body.get("merged") == Some(&Value::Bool(true)) || text(body, "/merged_at").is_some();
         let state = match (text(body, "/state")?.as_str(), merged) {
             (_, true) => State::Merged(text(body, "/merge_commit_sha")?),
-            ("open", false) => State::Open(text(body, "/mergeable_state").map(|word| format!("mergeable state `{word}`"))),
+            ("open", false) => {
+                State::Open(text(body, "/mergeable_state").map(|word| format!("mergeable state `{word}`")))
+            }
             _ => State::Closed,
         };
         let repository = |side: &str| text(body, &format!("/{side}/repo/full_name"));

@@ -60,11 +60,15 @@ impl Api for GitLab {
         let state = match text(body, "/state")?.as_str() {
             "merged" => {
                 let of = |field: &str| text(body, field);
-                State::Merged(of("/merge_commit_sha").or_else(|| of("/squash_commit_sha")).or_else(|| of("/sha"))?)
+                State::Merged(
+                    of("/merge_commit_sha").or_else(|| of("/squash_commit_sha")).or_else(|| of("/sha"))?,
+                )
             }
             "closed" => State::Closed,
             // `locked` while it is being merged
-            _ => State::Open(text(body, "/detailed_merge_status").map(|word| format!("merge status `{word}`"))),
+            _ => {
+                State::Open(text(body, "/detailed_merge_status").map(|word| format!("merge status `{word}`")))
+            }
         };
         let project = |side: &str| body.get(side).and_then(Value::as_u64);
         let labels = body.get("labels").and_then(Value::as_array).into_iter().flatten();
@@ -78,7 +82,8 @@ impl Api for GitLab {
             reviewers: reviewers(body),
             head: text(body, "/source_branch")?,
             base: text(body, "/target_branch")?,
-            own: project("source_project_id").is_some() && project("source_project_id") == project("target_project_id"),
+            own: project("source_project_id").is_some()
+                && project("source_project_id") == project("target_project_id"),
         })
     }
 
@@ -116,4 +121,3 @@ fn reviewers(body: &Value) -> Vec<String> {
     let all = body.get("reviewers").and_then(Value::as_array).into_iter().flatten();
     all.filter_map(|one| one.get("id")?.as_u64()).map(|id| id.to_string()).collect()
 }
-

@@ -64,12 +64,15 @@ async fn an_app_that_is_not_let_in_is_refused() {
     write(&case.path("app/private-key"), &right);
     // may not do what is asked for
     let message = "The permissions requested are not granted to this installation.";
-    server.api_fault(Api::Token, ApiFault::Answer(422, vec![], serde_json::json!({ "message": message }))).unwrap();
+    server
+        .api_fault(Api::Token, ApiFault::Answer(422, vec![], serde_json::json!({ "message": message })))
+        .unwrap();
     let line = said(&format!("http status 422, {message}"));
     assert_eq!(case.run(&["--forge=github", &app]).last(&server), (31, line));
     // no such folder
     let ended = case.run(&["--forge=github", "--github-app-key=/nowhere"]);
-    let line = "error: cannot use the GitHub App of `/nowhere/app-id`: No such file or directory (os error 2)";
+    let line =
+        "error: cannot use the GitHub App of `/nowhere/app-id`: No such file or directory (os error 2)";
     assert_eq!(ended.last(&server), (2, line.to_owned()));
     // what passes is waited out
     server.api_fault(Api::Token, ApiFault::Reset).unwrap();

@@ -36,8 +36,12 @@ async fn merged_is_done_by_the_merge_commit() {
         let file = server.git().read("main", &format!("{}/virtual-machine.yaml", folder("web"))).unwrap();
         assert_eq!(file, b"name: web\ncpu: 1\n");
         let url = &ended.results["pull-request"];
-        let line = format!("done: pull request `{url}` is merged by commit `{commit}` on branch `main` at `HOST`");
-        assert_eq!(ended.last(&server).1.replace(&server.host(), "HOST"), line.replace(&server.host(), "HOST"));
+        let line =
+            format!("done: pull request `{url}` is merged by commit `{commit}` on branch `main` at `HOST`");
+        assert_eq!(
+            ended.last(&server).1.replace(&server.host(), "HOST"),
+            line.replace(&server.host(), "HOST")
+        );
         // run again, also long after, with the branch gone: the same commit, and nothing is made anew
         server.git().commit(&[Entry::file("other", "text\n")], "other").unwrap();
         let again = propose(&case, dialect, &server, &[]);
@@ -56,11 +60,20 @@ async fn closed_is_refused_and_stays_so() {
         let case = Case::on_forge(&server, "r-1", "web", 1);
         let close = || server.with_pull(1, |pull| pull.closed = true).unwrap();
         let ended = meanwhile(&case, dialect, &server, &[], close);
-        let line = format!("error: pull request `{}` was closed and not merged", ended.results["pull-request"]);
-        assert_eq!((ended.code, ended.stderr.lines().rev().nth(1).unwrap()), (31, line.as_str()), "{dialect:?}");
+        let line =
+            format!("error: pull request `{}` was closed and not merged", ended.results["pull-request"]);
+        assert_eq!(
+            (ended.code, ended.stderr.lines().rev().nth(1).unwrap()),
+            (31, line.as_str()),
+            "{dialect:?}"
+        );
         assert_eq!(ended.results["outcome"], "refused");
         let again = propose(&case, dialect, &server, &[]);
-        assert_eq!((again.code, again.stderr.lines().rev().nth(1).unwrap()), (31, line.as_str()), "{dialect:?}");
+        assert_eq!(
+            (again.code, again.stderr.lines().rev().nth(1).unwrap()),
+            (31, line.as_str()),
+            "{dialect:?}"
+        );
         assert_eq!(server.pulls().unwrap().len(), 1);
         // opened again, the same request goes on
         server.with_pull(1, |pull| pull.closed = false).unwrap();
@@ -86,7 +99,11 @@ async fn the_deadline_is_a_timeout_that_says_what_was_seen() {
         let ended = case.run(&flags);
         let url = &ended.results["pull-request"];
         let line = format!("error: pull request `{url}` is not merged after 3s{why}");
-        assert_eq!((ended.code, ended.stderr.lines().rev().nth(1).unwrap()), (60, line.as_str()), "{dialect:?}");
+        assert_eq!(
+            (ended.code, ended.stderr.lines().rev().nth(1).unwrap()),
+            (60, line.as_str()),
+            "{dialect:?}"
+        );
         assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
     }
 }
@@ -96,7 +113,11 @@ async fn trouble_while_it_waits_ends_nothing_that_will_be_well() {
     let server = Server::forge(Dialect::GitHub).await.unwrap();
     let case = Case::on_forge(&server, "r-1", "web", 1);
     let busy = |status: u16| {
-        ApiFault::Answer(status, vec![("retry-after", "1".to_owned())], serde_json::json!({ "message": "slow down" }))
+        ApiFault::Answer(
+            status,
+            vec![("retry-after", "1".to_owned())],
+            serde_json::json!({ "message": "slow down" }),
+        )
     };
     for fault in [ApiFault::Reset, busy(429), busy(503), busy(403), ApiFault::Lost] {
         server.api_fault(Api::Read, fault).unwrap();
@@ -120,11 +141,15 @@ async fn merged_and_taken_back_it_is_superseded() {
     let case = Case::on_forge(&server, "r-1", "web", 1);
     propose(&case, Dialect::GitHub, &server, &[]).ok();
     let commit = server.merge(1).unwrap();
-    let gone = ["request.yaml", "virtual-machine.yaml"].map(|name| Entry::absent(format!("{}/{name}", folder("web"))));
+    let gone = ["request.yaml", "virtual-machine.yaml"]
+        .map(|name| Entry::absent(format!("{}/{name}", folder("web"))));
     server.git().commit(&gone, "revert").unwrap();
     let ended = propose(&case, Dialect::GitHub, &server, &[]);
     let url = format!("http://{}/team/machines/pull/1", server.host());
-    let line = format!("error: pull request `{url}` was merged by commit `{commit}`, and branch `main` at `{}` does not hold the change any more", server.host());
+    let line = format!(
+        "error: pull request `{url}` was merged by commit `{commit}`, and branch `main` at `{}` does not hold the change any more",
+        server.host()
+    );
     assert_eq!((ended.code, ended.stderr.lines().rev().nth(1).unwrap()), (21, line.as_str()));
 }
 

@@ -26,7 +26,8 @@ pub(crate) fn on(dialect: Dialect, server: &Server) -> Vec<String> {
 /// Propose it, wait for nobody.
 pub(crate) fn propose(case: &Case, dialect: Dialect, server: &Server, more: &[&str]) -> Ended {
     let flags = on(dialect, server);
-    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--wait-merged=false"]).chain(more.iter().copied()).collect();
+    let flags: Vec<&str> =
+        flags.iter().map(String::as_str).chain(["--wait-merged=false"]).chain(more.iter().copied()).collect();
     case.run(&flags)
 }
 
@@ -56,7 +57,10 @@ async fn it_is_opened_once_with_all_that_was_wished() {
         assert_eq!((pull.head.as_str(), pull.base.as_str()), (HEAD, "main"));
         assert_eq!(pull.title, "provision vm team-a/web");
         assert!(pull.body.starts_with("- Request-Id: `r-1`\n- Request-Digest: `sha256:"), "{}", pull.body);
-        assert!(pull.body.contains("\n```diff\n--- /dev/null\n+++ b/namespaces/in-cluster/team-a/namespace.yaml\n"));
+        assert!(
+            pull.body
+                .contains("\n```diff\n--- /dev/null\n+++ b/namespaces/in-cluster/team-a/namespace.yaml\n")
+        );
         assert!(pull.body.contains("+cpu: 1\n"), "{}", pull.body);
         let known = if dialect == Dialect::GitLab { "11" } else { reviewer };
         assert_eq!(pull.reviewers, [known], "{dialect:?}");
@@ -75,7 +79,9 @@ async fn it_is_opened_once_with_all_that_was_wished() {
         assert_eq!((again.commit(), &again.results["pull-request"]), (ended.commit(), url));
         assert_eq!(server.pulls().unwrap(), pulls);
         assert!(server.calls().unwrap()[before..].iter().all(|call| call.starts_with("GET ")));
-        let line = format!("done: nothing to do, asked for already by pull request `{url}`, which is not merged yet");
+        let line = format!(
+            "done: nothing to do, asked for already by pull request `{url}`, which is not merged yet"
+        );
         assert_eq!(again.stderr.lines().last().unwrap(), line);
     }
 }
@@ -105,7 +111,11 @@ async fn who_has_reviewed_is_not_asked_again() {
         let server = Server::forge(dialect).await.unwrap();
         let case = Case::on_forge(&server, "r-1", "web", 1);
         propose(&case, dialect, &server, &["--reviewers=jane,joe"]).ok();
-        server.with_pull(1, |pull| (pull.reviewers, pull.reviewed) = (vec!["joe".to_owned()], vec!["jane".to_owned()])).unwrap();
+        server
+            .with_pull(1, |pull| {
+                (pull.reviewers, pull.reviewed) = (vec!["joe".to_owned()], vec!["jane".to_owned()]);
+            })
+            .unwrap();
         assert!(!propose(&case, dialect, &server, &["--reviewers=jane,joe"]).ok().changed());
         assert_eq!(server.pulls().unwrap()[0].reviewers, ["joe"]);
     }
@@ -138,7 +148,10 @@ async fn four_at_once_are_one() {
         names.iter().zip(children).map(|(name, child)| case.ended(name, child, start)).collect();
     assert_eq!(server.pulls().unwrap().len(), 1);
     for one in &ended {
-        assert_eq!((one.ok().commit(), &one.results["pull-request"]), (ended[0].commit(), &ended[0].results["pull-request"]));
+        assert_eq!(
+            (one.ok().commit(), &one.results["pull-request"]),
+            (ended[0].commit(), &ended[0].results["pull-request"])
+        );
     }
     assert_eq!(tip(&server, HEAD), ended[0].commit());
 }
@@ -174,7 +187,10 @@ async fn a_branch_of_somebody_else_is_left_alone() {
 #[tokio::test]
 async fn one_id_has_one_content_here_as_well() {
     let server = Server::forge(Dialect::GitHub).await.unwrap();
-    let commit = propose(&Case::on_forge(&server, "r-1", "web", 1), Dialect::GitHub, &server, &[]).ok().commit().to_owned();
+    let commit = propose(&Case::on_forge(&server, "r-1", "web", 1), Dialect::GitHub, &server, &[])
+        .ok()
+        .commit()
+        .to_owned();
     let ended = propose(&Case::on_forge(&server, "r-1", "web", 2), Dialect::GitHub, &server, &[]);
     let line = format!("error: request `r-1` is on branch `{HEAD}` at `HOST` already, with other content");
     assert_eq!(ended.last(&server), (20, line));
@@ -191,7 +207,9 @@ async fn main_moves_on_meanwhile() {
     // with other content in our place by then
     let path = format!("{}/virtual-machine.yaml", folder("web"));
     let theirs = server.git().commit(&[Entry::file(path.clone(), "theirs\n")], "theirs").unwrap();
-    let line = format!("error: cannot change branch `main` at `HOST`: `{path}` is there already, with other content, from commit `{theirs}` of `somebody`");
+    let line = format!(
+        "error: cannot change branch `main` at `HOST`: `{path}` is there already, with other content, from commit `{theirs}` of `somebody`"
+    );
     assert_eq!(propose(&case, Dialect::GitHub, &server, &[]).last(&server), (20, line));
 }
 
@@ -279,7 +297,8 @@ async fn flags_that_do_not_fit_are_refused_before_anything_is_asked() {
     assert_eq!(ended.last(&server).1, "error: there are no labels on pull requests of Bitbucket Cloud");
     let plain = Case::empty(&server);
     plain.write("file", "text\n");
-    let line = "error: a pull request needs a request, whose id names its branch: there is none in the source";
+    let line =
+        "error: a pull request needs a request, whose id names its branch: there is none in the source";
     assert_eq!(plain.run(&["--mode=pull-request", "--forge=github"]).last(&server), (2, line.to_owned()));
     assert!(server.calls().unwrap().is_empty() && server.seen().is_empty());
 }

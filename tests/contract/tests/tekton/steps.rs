@@ -87,7 +87,8 @@ fn sample(flag: &Flag) -> String {
         "PORT" => "22".to_owned(),
         "BOOL" => "true".to_owned(),
         "JSON" | "TEXT" => "{\"a\": \"b c\"}".to_owned(),
-        "STATE" | "LAYOUT" | "ACTION" | "VIA" | "HOW" | "GUEST-DIR" => {
+        "FORGE" => "github".to_owned(),
+        "STATE" | "LAYOUT" | "ACTION" | "VIA" | "HOW" | "GUEST-DIR" | "MODE" => {
             flag.default.clone().unwrap_or_default()
         }
         "POWER" => "off".to_owned(),

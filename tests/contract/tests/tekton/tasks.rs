@@ -146,6 +146,7 @@ fn credentials_are_mounted_into_one_step() {
                         | "ssh-directory"
                         | "ssl-ca-directory"
                         | "sign-key"
+                        | "github-app-key"
                         | "kubeconfig"
                         | "machine-kubeconfig"
                 );

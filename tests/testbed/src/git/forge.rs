@@ -5,23 +5,26 @@
 //! made by git in the repository. What it shows is never reported as what a forge showed.
 
 mod app;
+mod ask;
 mod azure_devops;
 mod bitbucket;
 mod gitea;
 mod github;
 mod gitlab;
+mod handle;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Repository, Server, lock};
+use super::{Repository, lock};
 pub use app::Installed;
+use ask::{Ask, Forge, No};
 
 /// Which forge is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,70 +125,6 @@ pub struct Pull {
     pub fork: bool,
 }
 
-/// One request, understood.
-#[derive(Debug)]
-enum Ask {
-    List { head: Option<String>, base: Option<String>, page: usize, size: usize },
-    Open { head: String, base: String, title: String, body: String, labels: Vec<String>, reviewers: Vec<String> },
-    Read(u64),
-    Update { number: u64, title: Option<String>, body: Option<String> },
-    Label(u64, Vec<String>),
-    Review { number: u64, people: Vec<String>, all: bool },
-    Reviewed(u64),
-    Person(String),
-    Commit(String),
-    Token(Value),
-}
-
-impl Ask {
-    const fn api(&self) -> Api {
-        match self {
-            Self::List { .. } => Api::List,
-            Self::Open { .. } => Api::Open,
-            Self::Read(_) => Api::Read,
-            Self::Update { .. } => Api::Update,
-            Self::Label(..) => Api::Label,
-            Self::Review { .. } => Api::Review,
-            Self::Reviewed(_) | Self::Person(_) | Self::Commit(_) => Api::Look,
-            Self::Token(_) => Api::Token,
-        }
-    }
-}
-
-/// Why something is not done, for each forge to say in its words.
-#[derive(Debug, Clone, Copy)]
-enum No {
-    Unknown,
-    Unauthorized,
-    There(u64),
-    NoBranch,
-    NoCommits,
-    Nobody,
-}
-
-/// The shapes and words of one forge.
-trait Forge: Sync {
-    fn read(&self, method: &Method, path: &str, query: &BTreeMap<String, String>, body: &Value) -> Option<Ask>;
-    fn show(&self, pull: &Pull, host: &str) -> Value;
-    fn list(&self, all: Vec<Value>, _more: bool) -> Value {
-        Value::Array(all)
-    }
-    fn no(&self, no: No, head: &str) -> (u16, Value);
-    /// What a success other than 200 has for a status.
-    fn status(&self, api: Api) -> u16 {
-        if api == Api::Open { 201 } else { 200 }
-    }
-    fn people(&self, found: &[String]) -> Value {
-        Value::Array(found.iter().map(|name| json!({ "user": { "login": name } })).collect())
-    }
-    /// Whether the second of two is the first again.
-    fn again(&self) -> bool {
-        false
-    }
-    /// Whether the value of `Authorization` is right.
-    fn lets_in(&self, authorization: &str, password: &str) -> bool;
-}
-
 /// Who can be asked to review.
 const PEOPLE: [&str; 6] = ["jane", "joe", "team/owners", "11", "{jane-uuid}", "jane-guid"];
 
@@ -216,13 +155,21 @@ impl State {
     }
 
     /// Answer one request.
-    pub(super) fn answer(&self, parts: &Parts, body: &Value, repository: &Repository, password: &str) -> Result<Reply> {
+    pub(super) fn answer(
+        &self,
+        parts: &Parts,
+        body: &Value,
+        repository: &Repository,
+        password: &str,
+    ) -> Result<Reply> {
         let (path, query) = (parts.uri.path(), query(parts.uri.query().unwrap_or_default()));
         lock(&self.calls).push(format!("{} {}", parts.method, parts.uri));
         *lock(&self.authorizations) += usize::from(parts.headers.contains_key(AUTHORIZATION));
         let forge = self.dialect.forge();
-        let text = |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let reply = |(status, body): (u16, Value)| Ok(Some((StatusCode::from_u16(status)?, HeaderMap::new(), body)));
+        let text =
+            |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let reply =
+            |(status, body): (u16, Value)| Ok(Some((StatusCode::from_u16(status)?, HeaderMap::new(), body)));
         if text(USER_AGENT).is_empty() {
             return reply((403, json!({ "message": "Request forbidden by administrative rules." })));
         }
@@ -261,15 +208,24 @@ impl State {
         }
     }
 
-    fn work(&self, ask: Ask, host: &str, repository: &Repository, authorization: &str) -> Result<(u16, Value)> {
+    fn work(
+        &self,
+        ask: Ask,
+        host: &str,
+        repository: &Repository,
+        authorization: &str,
+    ) -> Result<(u16, Value)> {
         let forge = self.dialect.forge();
         let api = ask.api();
         let mut pulls = lock(&self.pulls);
         let known = |people: &[String]| people.iter().all(|name| PEOPLE.contains(&name.as_str()));
         let done = |pull: &Pull| Ok((forge.status(api), forge.show(pull, host)));
         let number = match &ask {
-            Ask::Read(number) | Ask::Update { number, .. } | Ask::Label(number, _) => *number,
-            Ask::Review { number, .. } | Ask::Reviewed(number) => *number,
+            Ask::Read(number)
+            | Ask::Update { number, .. }
+            | Ask::Label(number, _)
+            | Ask::Review { number, .. }
+            | Ask::Reviewed(number) => *number,
             _ => 0,
         };
         let at = pulls.iter().position(|pull| pull.number == number);
@@ -285,8 +241,12 @@ impl State {
                 Ok((200, forge.list(shown.map(|pull| forge.show(pull, host)).collect(), more)))
             }
             (Ask::Open { head, base, title, body, labels, reviewers }, _) => {
-                let at = |branch: &str| repository.git(&["rev-parse", "--verify", &format!("refs/heads/{branch}")]);
-                let (Ok(tip), Ok(target)) = (at(&head), at(&base)) else { return Ok(forge.no(No::NoBranch, &head)) };
+                let at = |branch: &str| {
+                    repository.git(&["rev-parse", "--verify", &format!("refs/heads/{branch}")])
+                };
+                let (Ok(tip), Ok(target)) = (at(&head), at(&base)) else {
+                    return Ok(forge.no(No::Branch, &head));
+                };
                 if let Some(pull) = pulls.iter_mut().find(|p| !p.closed && p.head == head && p.base == base) {
                     if !forge.again() {
                         return Ok(forge.no(No::There(pull.number), &head));
@@ -295,14 +255,26 @@ impl State {
                     return done(pull);
                 }
                 if repository.git(&["rev-list", "--count", &format!("{target}..{tip}")])? == "0" {
-                    return Ok(forge.no(No::NoCommits, &head));
+                    return Ok(forge.no(No::Commits, &head));
                 }
                 if !known(&reviewers) {
                     return Ok(forge.no(No::Nobody, &head));
                 }
                 let number = pulls.len() as u64 + 1;
                 let (reviewed, merged, closed, fork) = (Vec::new(), None, false, false);
-                pulls.push(Pull { number, title, body, head, base, labels, reviewers, reviewed, merged, closed, fork });
+                pulls.push(Pull {
+                    number,
+                    title,
+                    body,
+                    head,
+                    base,
+                    labels,
+                    reviewers,
+                    reviewed,
+                    merged,
+                    closed,
+                    fork,
+                });
                 pulls.last().map_or_else(|| Ok(forge.no(No::Unknown, "")), done)
             }
             (Ask::Read(_), Some(pull)) => done(pull),
@@ -328,79 +300,12 @@ impl State {
                 let found = ["", "jane"].iter().position(|known| *known == name);
                 Ok((200, found.map_or_else(|| json!([]), |_| json!([{ "id": 11, "username": name }]))))
             }
-            (Ask::Commit(id), _) => Ok((200, json!({ "hash": repository.git(&["rev-parse", "--verify", &id])? }))),
+            (Ask::Commit(id), _) => {
+                Ok((200, json!({ "hash": repository.git(&["rev-parse", "--verify", &id])? })))
+            }
             (Ask::Token(body), _) => Ok(self.token(&body, authorization)),
             (_, None) => Ok(forge.no(No::Unknown, "")),
         }
-    }
-}
-
-impl Server {
-    /// A Git server with the API of a forge beside it, and one commit on `main`. Its one repository is `team/machines`.
-    pub async fn forge(dialect: Dialect) -> Result<Self> {
-        let local = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        let server = Self::begin(local, None, Some(State::new(dialect))).await?;
-        server.first_commit()?;
-        Ok(server)
-    }
-
-    fn state(&self) -> Result<&State> {
-        self.shared.forge.as_ref().context("it is no forge")
-    }
-
-    /// The address of the repository as the forge has it.
-    pub fn forge_url(&self) -> Result<String> {
-        Ok(format!("{}://{}{}", self.scheme(), self.address, self.state()?.dialect.repository()))
-    }
-
-    /// Every pull request.
-    pub fn pulls(&self) -> Result<Vec<Pull>> {
-        Ok(lock(&self.state()?.pulls).clone())
-    }
-
-    /// Every request to the API so far, such as `GET /api/v3/repos/team/machines/pulls?state=all`.
-    pub fn calls(&self) -> Result<Vec<String>> {
-        Ok(lock(&self.state()?.calls).clone())
-    }
-
-    /// How many of them carried credentials, right or wrong.
-    pub fn authorizations(&self) -> Result<usize> {
-        Ok(*lock(&self.state()?.authorizations))
-    }
-
-    /// The next request of this kind meets this fault; several wait in line.
-    pub fn api_fault(&self, on: Api, fault: ApiFault) -> Result<()> {
-        lock(&self.state()?.faults).push((on, fault));
-        Ok(())
-    }
-
-    /// Somebody makes a change to a pull request.
-    pub fn with_pull(&self, number: u64, change: impl FnOnce(&mut Pull)) -> Result<()> {
-        let mut pulls = lock(&self.state()?.pulls);
-        change(pulls.iter_mut().find(|pull| pull.number == number).context("no such pull request")?);
-        Ok(())
-    }
-
-    /// Somebody has one of these already.
-    pub fn add_pull(&self, pull: Pull) -> Result<()> {
-        lock(&self.state()?.pulls).push(pull);
-        Ok(())
-    }
-
-    /// Somebody merges it: git does, with a merge commit, whose id it is. The branch goes away as it does by most forges' settings.
-    pub fn merge(&self, number: u64) -> Result<String> {
-        let pull = self.pulls()?.into_iter().find(|pull| pull.number == number).context("no such pull request")?;
-        ensure!(!pull.closed, "it is over");
-        let (head, git) = (format!("refs/heads/{}", pull.head), &self.repository);
-        let base = git.tip()?;
-        let tree = git.git(&["merge-tree", "--write-tree", &base, &head])?;
-        let tip = git.git(&["rev-parse", &head])?;
-        let message = format!("merge pull request {number}");
-        let commit = git.git(&["commit-tree", &tree, "-p", &base, "-p", &tip, "-m", &message])?;
-        git.git(&["update-ref", "refs/heads/main", &commit, &base])?;
-        git.git(&["update-ref", "-d", &head])?;
-        self.with_pull(number, |pull| (pull.merged, pull.closed) = (Some(commit.clone()), true))?;
-        Ok(commit)
     }
 }
 
@@ -432,6 +337,9 @@ fn field<T: std::str::FromStr>(query: &BTreeMap<String, String>, name: &str, def
 
 /// Whether it is `Basic` with this password.
 fn is_basic(authorization: &str, password: &str) -> bool {
-    let login = authorization.strip_prefix("Basic ").and_then(|text| openssl::base64::decode_block(text).ok());
-    login.and_then(|login| String::from_utf8(login).ok()).is_some_and(|login| login.ends_with(&format!(":{password}")))
+    let login =
+        authorization.strip_prefix("Basic ").and_then(|text| openssl::base64::decode_block(text).ok());
+    login
+        .and_then(|login| String::from_utf8(login).ok())
+        .is_some_and(|login| login.ends_with(&format!(":{password}")))
 }

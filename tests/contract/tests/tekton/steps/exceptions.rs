@@ -98,6 +98,18 @@ pub(super) const LEFT: &[(&[&str], &str, &[&str], &str)] = &[
         &["on-conflict", "rerender-to"],
         "its folder ends with it; run again, it reads Git anew",
     ),
+    (
+        &["publish-vm"],
+        "git-push",
+        &["mode", "wait-merged", "labels", "reviewers", "forge", "forge-api"],
+        "a machine's Lease is not held for as long as people take to look at a change",
+    ),
+    (
+        &["publish-vm"],
+        "git-push",
+        &["github-app-key"],
+        "fetch-vm reads the same repository, and takes no App's token so far",
+    ),
     (&["publish-vm"], "git-push", &["keep"], "its default is where render-vm puts what machines share"),
     (
         &["power-vm", "restore-disks", "prepare-patch", "deprovision-stop", "resize-apply"],
@@ -266,7 +278,7 @@ pub(super) const ALTERNATIVES: &[(&str, &[&str], bool)] = &[
 ];
 /// Results that a Task leaves out, as all of them share one message of 4 KiB at most: task, results.
 pub(super) const OMITTED: &[(&str, &[&str])] =
-    &[("publish-vm", &["operation", "problems", "exists", "branch"])];
+    &[("publish-vm", &["operation", "problems", "exists", "branch", "pull-request"])];
 
 pub(super) fn left(owner: &str, binary: &str, flag: &str) -> bool {
     LEFT.iter().any(|(owners, b, flags, _)| {

@@ -39,7 +39,10 @@ impl State {
             return (401, json!({ "message": message, "documentation_url": "https://docs.github.com/rest" }));
         }
         if body["repositories"] != json!(["machines"]) {
-            return (422, json!({ "message": "There is at least one repository that does not exist or is not accessible to the parent installation." }));
+            return (
+                422,
+                json!({ "message": "There is at least one repository that does not exist or is not accessible to the parent installation." }),
+            );
         }
         let token = format!("ghs_standin{:020}", app.tokens.len());
         app.tokens.push(token.clone());

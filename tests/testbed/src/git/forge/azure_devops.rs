@@ -5,14 +5,21 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Ask, Forge, No, Pull, field, is_basic, number, text};
+use super::ask::{Ask, Forge, No};
+use super::{Pull, field, is_basic, number, text};
 
 pub(super) struct AzureDevOps;
 
 const HEADS: &str = "refs/heads/";
 
 impl Forge for AzureDevOps {
-    fn read(&self, method: &Method, path: &str, query: &BTreeMap<String, String>, body: &Value) -> Option<Ask> {
+    fn read(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Option<Ask> {
         let path = path.strip_prefix("/team/project/_apis/git/repositories/machines/")?;
         let rest: Vec<&str> = path.split('/').collect();
         query.get("api-version").filter(|version| *version == "7.1")?;
@@ -20,7 +27,8 @@ impl Forge for AzureDevOps {
             let all = body.get(name).and_then(Value::as_array).into_iter().flatten();
             all.filter_map(|one| text(one, field)).collect::<Vec<_>>()
         };
-        let branch = |name: Option<String>| name.map(|name| name.strip_prefix(HEADS).unwrap_or("?").to_owned());
+        let branch =
+            |name: Option<String>| name.map(|name| name.strip_prefix(HEADS).unwrap_or("?").to_owned());
         match (method.as_str(), &rest[..]) {
             ("GET", ["pullrequests"]) => {
                 let size: usize = field(query, "$top", 101);
@@ -40,10 +48,14 @@ impl Forge for AzureDevOps {
                 reviewers: list("reviewers", "/id"),
             }),
             ("GET", ["pullrequests", n]) => number(n).map(Ask::Read),
-            ("PATCH", ["pullrequests", n]) => {
-                Some(Ask::Update { number: number(n)?, title: text(body, "/title"), body: text(body, "/description") })
+            ("PATCH", ["pullrequests", n]) => Some(Ask::Update {
+                number: number(n)?,
+                title: text(body, "/title"),
+                body: text(body, "/description"),
+            }),
+            ("POST", ["pullrequests", n, "labels"]) => {
+                Some(Ask::Label(number(n)?, vec![text(body, "/name")?]))
             }
-            ("POST", ["pullrequests", n, "labels"]) => Some(Ask::Label(number(n)?, vec![text(body, "/name")?])),
             ("PUT", ["pullrequests", n, "reviewers", id]) => {
                 Some(Ask::Review { number: number(n)?, people: vec![(*id).to_owned()], all: false })
             }
@@ -79,7 +91,10 @@ impl Forge for AzureDevOps {
 
     fn no(&self, no: No, head: &str) -> (u16, Value) {
         let say = |status: u16, message: &str, key: &str| {
-            (status, json!({ "$id": "1", "innerException": null, "message": message, "typeKey": key, "errorCode": 0 }))
+            (
+                status,
+                json!({ "$id": "1", "innerException": null, "message": message, "typeKey": key, "errorCode": 0 }),
+            )
         };
         match no {
             No::Unknown => say(
@@ -94,9 +109,11 @@ impl Forge for AzureDevOps {
                 "TF401179: An active pull request for the source and target branch already exists.",
                 "GitPullRequestExistsException",
             ),
-            No::NoBranch | No::NoCommits => say(
+            No::Branch | No::Commits => say(
                 400,
-                &format!("TF401398: The pull request cannot be activated because the source and/or the target branch no longer exists: {head}"),
+                &format!(
+                    "TF401398: The pull request cannot be activated because the source and/or the target branch no longer exists: {head}"
+                ),
                 "GitPullRequestStaleException",
             ),
             No::Nobody => say(

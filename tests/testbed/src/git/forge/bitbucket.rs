@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Ask, Forge, No, Pull, field, is_basic, number, text};
+use super::ask::{Ask, Forge, No};
+use super::{Pull, field, is_basic, number, text};
 
 pub(super) struct Bitbucket;
 
 impl Forge for Bitbucket {
-    fn read(&self, method: &Method, path: &str, query: &BTreeMap<String, String>, body: &Value) -> Option<Ask> {
+    fn read(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Option<Ask> {
         let rest: Vec<&str> = path.strip_prefix("/2.0/repositories/team/machines/")?.split('/').collect();
         let people = || {
             let all = body.get("reviewers").and_then(Value::as_array).into_iter().flatten();
@@ -42,9 +49,11 @@ impl Forge for Bitbucket {
             ("PUT", ["pullrequests", n]) if body.get("reviewers").is_some() => {
                 Some(Ask::Review { number: number(n)?, people: people(), all: true })
             }
-            ("PUT", ["pullrequests", n]) => {
-                Some(Ask::Update { number: number(n)?, title: text(body, "/title"), body: text(body, "/description") })
-            }
+            ("PUT", ["pullrequests", n]) => Some(Ask::Update {
+                number: number(n)?,
+                title: text(body, "/title"),
+                body: text(body, "/description"),
+            }),
             ("GET", ["commit", id]) => Some(Ask::Commit((*id).to_owned())),
             _ => None,
         }
@@ -61,7 +70,8 @@ impl Forge for Bitbucket {
             (None, false) => "OPEN",
         };
         // twelve digits
-        let merged = pull.merged.as_ref().map(|commit| json!({ "hash": commit.chars().take(12).collect::<String>() }));
+        let merged =
+            pull.merged.as_ref().map(|commit| json!({ "hash": commit.chars().take(12).collect::<String>() }));
         json!({
             "id": pull.number, "links": { "html": { "href": format!("http://{host}/team/machines/pull-requests/{}", pull.number) } },
             "state": state, "merge_commit": merged, "title": pull.title, "description": pull.body,
@@ -79,12 +89,14 @@ impl Forge for Bitbucket {
     }
 
     fn no(&self, no: No, head: &str) -> (u16, Value) {
-        let say = |status: u16, message: &str| (status, json!({ "type": "error", "error": { "message": message } }));
+        let say = |status: u16, message: &str| {
+            (status, json!({ "type": "error", "error": { "message": message } }))
+        };
         match no {
             No::Unknown => say(404, "Repository team/machines not found"),
             No::Unauthorized => say(401, "Token is invalid, expired, or not supported for this endpoint."),
-            No::There(_) | No::NoCommits => say(400, "There are no changes to be pulled"),
-            No::NoBranch => say(400, &format!("source: branch not found: {head}")),
+            No::There(_) | No::Commits => say(400, "There are no changes to be pulled"),
+            No::Branch => say(400, &format!("source: branch not found: {head}")),
             No::Nobody => say(400, "reviewers: Malformed reviewers list"),
         }
     }

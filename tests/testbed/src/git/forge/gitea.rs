@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Forge, No, Pull, field, github, is_basic, number, text, texts};
+use super::ask::{Ask, Forge, No};
+use super::{Api, Pull, field, github, is_basic, number, text, texts};
 
 pub(super) struct Gitea;
 
 impl Forge for Gitea {
-    fn read(&self, method: &Method, path: &str, query: &BTreeMap<String, String>, body: &Value) -> Option<Ask> {
+    fn read(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Option<Ask> {
         let rest: Vec<&str> = path.strip_prefix("/api/v1/repos/team/machines/")?.split('/').collect();
         match (method.as_str(), &rest[..]) {
             // no filter by branch
@@ -22,9 +29,11 @@ impl Forge for Gitea {
             }),
             ("POST", ["pulls"]) => github::open(body),
             ("GET", ["pulls", n]) => number(n).map(Ask::Read),
-            ("PATCH", ["pulls", n]) => {
-                Some(Ask::Update { number: number(n)?, title: text(body, "/title"), body: text(body, "/body") })
-            }
+            ("PATCH", ["pulls", n]) => Some(Ask::Update {
+                number: number(n)?,
+                title: text(body, "/title"),
+                body: text(body, "/body"),
+            }),
             ("POST", ["issues", n, "labels"]) => Some(Ask::Label(number(n)?, texts(body, "/labels"))),
             ("POST", ["pulls", n, "requested_reviewers"]) => {
                 Some(Ask::Review { number: number(n)?, people: github::people(body), all: false })
@@ -47,16 +56,21 @@ impl Forge for Gitea {
     }
 
     fn no(&self, no: No, head: &str) -> (u16, Value) {
-        let say = |status: u16, message: &str| (status, json!({ "message": message, "url": "http://localhost/api/swagger" }));
+        let say = |status: u16, message: &str| {
+            (status, json!({ "message": message, "url": "http://localhost/api/swagger" }))
+        };
         match no {
-            No::Unknown => say(404, "The target couldn't be found."),
+            No::Unknown | No::Branch => say(404, "The target couldn't be found."),
             No::Unauthorized => say(401, "invalid username, password or token"),
             No::There(n) => say(
                 409,
-                &format!("pull request already exists for these targets [id: {n}, issue_id: {n}, head_repo_id: 1, base_repo_id: 1, head_branch: {head}, base_branch: main]"),
+                &format!(
+                    "pull request already exists for these targets [id: {n}, issue_id: {n}, head_repo_id: 1, base_repo_id: 1, head_branch: {head}, base_branch: main]"
+                ),
             ),
-            No::NoBranch => say(404, "The target couldn't be found."),
-            No::NoCommits => say(422, "Invalid PullRequest: There are no changes between the head and the base"),
+            No::Commits => {
+                say(422, "Invalid PullRequest: There are no changes between the head and the base")
+            }
             No::Nobody => say(404, "user does not exist [uid: 0, name: ]"),
         }
     }

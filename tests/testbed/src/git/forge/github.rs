@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Forge, No, Pull, field, number, text, texts};
+use super::ask::{Ask, Forge, No};
+use super::{Api, Pull, field, number, text, texts};
 
 pub(super) struct GitHub;
 
 impl Forge for GitHub {
-    fn read(&self, method: &Method, path: &str, query: &BTreeMap<String, String>, body: &Value) -> Option<Ask> {
+    fn read(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Option<Ask> {
         let path = path.strip_prefix("/api/v3")?;
         if path.starts_with("/app/installations/678/access_tokens") && method == Method::POST {
             return Some(Ask::Token(body.clone()));
@@ -25,9 +32,11 @@ impl Forge for GitHub {
             }),
             ("POST", ["pulls"]) => Some(open(body)?),
             ("GET", ["pulls", n]) => number(n).map(Ask::Read),
-            ("PATCH", ["pulls", n]) => {
-                Some(Ask::Update { number: number(n)?, title: text(body, "/title"), body: text(body, "/body") })
-            }
+            ("PATCH", ["pulls", n]) => Some(Ask::Update {
+                number: number(n)?,
+                title: text(body, "/title"),
+                body: text(body, "/body"),
+            }),
             ("POST", ["issues", n, "labels"]) => Some(Ask::Label(number(n)?, texts(body, "/labels"))),
             ("POST", ["pulls", n, "requested_reviewers"]) => {
                 Some(Ask::Review { number: number(n)?, people: people(body), all: false })
@@ -42,7 +51,8 @@ impl Forge for GitHub {
             let name = if fork { "stranger/machines" } else { "team/machines" };
             json!({ "ref": branch, "label": format!("team:{branch}"), "repo": { "full_name": name, "owner": { "login": "team" } } })
         };
-        let (teams, people): (Vec<&String>, Vec<&String>) = pull.reviewers.iter().partition(|name| name.contains('/'));
+        let (teams, people): (Vec<&String>, Vec<&String>) =
+            pull.reviewers.iter().partition(|name| name.contains('/'));
         json!({
             "number": pull.number, "html_url": format!("http://{host}/team/machines/pull/{}", pull.number),
             "state": if pull.closed { "closed" } else { "open" }, "merged": pull.merged.is_some(),
@@ -58,16 +68,21 @@ impl Forge for GitHub {
     fn no(&self, no: No, head: &str) -> (u16, Value) {
         let at = "https://docs.github.com/rest";
         let invalid = |error: Value| {
-            (422, json!({ "message": "Validation Failed", "errors": [error], "documentation_url": at, "status": "422" }))
+            (
+                422,
+                json!({ "message": "Validation Failed", "errors": [error], "documentation_url": at, "status": "422" }),
+            )
         };
         match no {
             No::Unknown => (404, json!({ "message": "Not Found", "documentation_url": at, "status": "404" })),
-            No::Unauthorized => (401, json!({ "message": "Bad credentials", "documentation_url": at, "status": "401" })),
+            No::Unauthorized => {
+                (401, json!({ "message": "Bad credentials", "documentation_url": at, "status": "401" }))
+            }
             No::There(_) => invalid(json!({
                 "resource": "PullRequest", "code": "custom", "message": format!("A pull request already exists for team:{head}."),
             })),
-            No::NoBranch => invalid(json!({ "resource": "PullRequest", "field": "head", "code": "invalid" })),
-            No::NoCommits => invalid(json!({
+            No::Branch => invalid(json!({ "resource": "PullRequest", "field": "head", "code": "invalid" })),
+            No::Commits => invalid(json!({
                 "resource": "PullRequest", "code": "custom", "message": format!("No commits between main and {head}"),
             })),
             No::Nobody => (

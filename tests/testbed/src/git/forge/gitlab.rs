@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Ask, Forge, No, Pull, field, number, text};
+use super::ask::{Ask, Forge, No};
+use super::{Pull, field, number, text};
 
 pub(super) struct GitLab;
 
 impl Forge for GitLab {
-    fn read(&self, method: &Method, path: &str, query: &BTreeMap<String, String>, body: &Value) -> Option<Ask> {
+    fn read(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Option<Ask> {
         let path = path.strip_prefix("/api/v4")?;
         if path == "/users" && method == Method::GET {
             return query.get("username").cloned().map(Ask::Person);
@@ -46,9 +53,11 @@ impl Forge for GitLab {
             ("PUT", ["merge_requests", n]) if body.get("reviewer_ids").is_some() => {
                 Some(Ask::Review { number: number(n)?, people: ids(), all: true })
             }
-            ("PUT", ["merge_requests", n]) => {
-                Some(Ask::Update { number: number(n)?, title: text(body, "/title"), body: text(body, "/description") })
-            }
+            ("PUT", ["merge_requests", n]) => Some(Ask::Update {
+                number: number(n)?,
+                title: text(body, "/title"),
+                body: text(body, "/description"),
+            }),
             _ => None,
         }
     }
@@ -74,11 +83,14 @@ impl Forge for GitLab {
         match no {
             No::Unknown => (404, json!({ "message": "404 Project Not Found" })),
             No::Unauthorized => (401, json!({ "message": "401 Unauthorized" })),
-            No::There(n) => {
-                (409, json!({ "message": [format!("Another open merge request already exists for this source branch: !{n}")] }))
+            No::There(n) => (
+                409,
+                json!({ "message": [format!("Another open merge request already exists for this source branch: !{n}")] }),
+            ),
+            No::Branch => {
+                (400, json!({ "message": { "validate_branches": ["Source branch does not exist"] } }))
             }
-            No::NoBranch => (400, json!({ "message": { "validate_branches": ["Source branch does not exist"] } })),
-            No::NoCommits | No::Nobody => (400, json!({ "error": "reviewer_ids is invalid" })),
+            No::Commits | No::Nobody => (400, json!({ "error": "reviewer_ids is invalid" })),
         }
     }
 

@@ -103,12 +103,13 @@ pub async fn git_push(args: Args, context: Context) -> Result<Done, Failure> {
         None => None,
     };
     // before another thread runs: it sets what is global to the process
-    let remote = args.remote.open_as(login)?.signing(&args.sign)?;
+    let remote = args.remote.open_as(login.clone())?.signing(&args.sign)?;
     match (session, about) {
         (Some(session), Some(about)) => {
             let work = Work { args: &args.pull_request, session: &session, about, context: &context };
+            let witness = args.remote.open_as(login)?;
             tokio::select! {
-                ended = work.run(remote, wanted.change) => ended,
+                ended = work.run(remote, witness, wanted.change) => ended,
                 never = session.keep(opens) => match never {},
             }
         }

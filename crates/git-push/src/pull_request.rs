@@ -72,8 +72,8 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Propose it, and wait until it is merged.
-    pub(crate) async fn run(self, remote: Remote, change: Change) -> Result<Done, Failure> {
+    /// Propose it, and wait until it is merged; `witness` reads the branch then.
+    pub(crate) async fn run(self, remote: Remote, witness: Remote, change: Change) -> Result<Done, Failure> {
         let (context, session, base) = (self.context, self.session, remote.branch().to_owned());
         let head = self.about.head.clone();
         let mut wanted = Wanted {
@@ -95,22 +95,8 @@ impl Work<'_> {
             _ => None,
         });
         let closed = there.clone().filter(|one| one.state == State::Closed);
-        let proposal = {
-            let (context, replaced, head) =
-                (context.clone(), there.clone().zip(merged.clone()), head.clone());
-            let work = tokio::task::spawn_blocking(move || {
-                propose(remote, &change, &head, replaced, closed, &context)
-            });
-            tokio::select! {
-                ended = work => {
-                    ended.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "the push ended without a word")))?
-                }
-                () = tokio::time::sleep(self.context.left() + SLACK) => {
-                    let what = "cannot tell whether the push was accepted: it still sends its answer";
-                    return Err(unknown(Failure::new(Kind::Transient, what)));
-                }
-            }
-        };
+        let over = there.clone().zip(merged.clone());
+        let proposal = self.push(remote, &change, over, closed).await?;
         let (pushed, edits) = match proposal {
             Proposal::There(commit) => {
                 let commit = self.merge_commit(there.as_ref(), merged).await.unwrap_or(commit);
@@ -146,10 +132,34 @@ impl Work<'_> {
         context.result(BRANCH, &base);
         context.result(COMMIT, &commit);
         context.result(step::CHANGED, "true");
+        // who merged it may have changed it before; what counts is what the branch holds
+        self.push(witness, &change, Some((one.clone(), commit.clone())), None).await.map_err(unknown)?;
         Ok(Done::new(format!(
             "pull request `{}` is merged by commit `{commit}` on branch `{base}` at `{host}`",
             one.url
         )))
+    }
+
+    /// [`propose`] on a thread of its own, as Git blocks.
+    async fn push(
+        &self,
+        remote: Remote,
+        change: &Change,
+        merged: Option<(PullRequest, String)>,
+        closed: Option<PullRequest>,
+    ) -> Result<Proposal, Failure> {
+        let (context, change, head) = (self.context.clone(), change.clone(), self.about.head.clone());
+        let work =
+            tokio::task::spawn_blocking(move || propose(remote, &change, &head, merged, closed, &context));
+        tokio::select! {
+            ended = work => {
+                ended.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "the push ended without a word")))
+            }
+            () = tokio::time::sleep(self.context.left() + SLACK) => {
+                let what = "cannot tell whether the push was accepted: it still sends its answer";
+                Err(unknown(Failure::new(Kind::Transient, what)))
+            }
+        }
     }
 
     /// The commit by which the forge merged it; it may have done so since it was asked.

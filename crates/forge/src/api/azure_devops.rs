@@ -64,7 +64,7 @@ impl Api for AzureDevOps {
     }
 
     /// `lastMergeCommit` is a test merge until it is `completed`.
-    fn read(&self, _project: &str, body: &Value) -> Option<PullRequest> {
+    fn read(&self, project: &str, body: &Value) -> Option<PullRequest> {
         let state = match text(body, "/status")?.as_str() {
             "completed" => State::Merged(text(body, "/lastMergeCommit/commitId")?),
             "abandoned" => State::Closed,
@@ -73,11 +73,13 @@ impl Api for AzureDevOps {
         let branch =
             |field: &str| text(body, field).map(|name| name.strip_prefix(HEADS).unwrap_or(&name).to_owned());
         let number = body.get("pullRequestId")?.as_u64()?;
-        // a list has no `webUrl`; `url` is that of the API
-        let url = text(body, "/repository/webUrl").map(|url| format!("{url}/pullrequest/{number}"));
+        // a list has the API's address alone
+        let url = text(body, "/url")?;
+        let server = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        let (before, repository) = project.rsplit_once('/').unwrap_or(("", project));
         Some(PullRequest {
             number,
-            url: url.or_else(|| text(body, "/url"))?,
+            url: format!("{server}/{before}/_git/{repository}/pullrequest/{number}"),
             state,
             title: text(body, "/title")?,
             body: text(body, "/description").unwrap_or_default(),

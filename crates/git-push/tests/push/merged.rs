@@ -172,3 +172,23 @@ async fn a_signal_ends_the_wait() {
     let ended = case.ended("results", child, start);
     assert_eq!((ended.code, ended.results["outcome"].as_str()), (143, "cancelled"), "{}", ended.stderr);
 }
+
+#[tokio::test]
+async fn changed_before_it_was_merged_it_is_not_what_was_asked_for() {
+    let server = Server::forge(Dialect::GitHub).await.unwrap();
+    let case = Case::on_forge(&server, "r-1", "web", 1);
+    let theirs = || {
+        let main = server.git().tip().unwrap();
+        // on the branch of its own, by way of main
+        server.git().git(&["update-ref", "refs/heads/main", HEAD]).unwrap();
+        let path = format!("{}/request.yaml", folder("web"));
+        let file = crate::support::request("r-1", "web", 64);
+        server.git().commit(&[Entry::file(path, file)], "larger").unwrap();
+        server.git().git(&["update-ref", &format!("refs/heads/{HEAD}"), "main"]).unwrap();
+        server.git().git(&["update-ref", "refs/heads/main", &main]).unwrap();
+        server.merge(1).unwrap();
+    };
+    let ended = meanwhile(&case, Dialect::GitHub, &server, &[], theirs);
+    let line = "error: request `r-1` is on branch `main` at `HOST` already, with other content";
+    assert_eq!(ended.last(&server), (20, line.to_owned()));
+}

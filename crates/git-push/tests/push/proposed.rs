@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use testbed::git::forge::{Api, ApiFault, Dialect, Pull};
-use testbed::git::{Entry, Fault, On, Server};
+use testbed::git::{Entry, Fault, On, Server, Tunnel};
 
 use crate::support::{Case, Ended, folder};
 
@@ -301,4 +301,49 @@ async fn flags_that_do_not_fit_are_refused_before_anything_is_asked() {
         "error: a pull request needs a request, whose id names its branch: there is none in the source";
     assert_eq!(plain.run(&["--mode=pull-request", "--forge=github"]).last(&server), (2, line.to_owned()));
     assert!(server.calls().unwrap().is_empty() && server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn killed_anywhere_and_run_again_there_is_one() {
+    for dialect in [Dialect::GitHub, Dialect::GitLab] {
+        let server = Server::forge(dialect).await.unwrap();
+        let case = Case::on_forge(&server, "r-1", "web", 1);
+        let flags = on(dialect, &server);
+        let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        flags.extend(["--labels=vm", "--reviewers=jane"]);
+        for calls in 1..=7 {
+            let (before, start) = (server.calls().unwrap().len(), Instant::now());
+            let mut child = case.command("killed", &flags).spawn().unwrap();
+            while server.calls().unwrap().len() < before + calls && child.try_wait().unwrap().is_none() {
+                assert!(start.elapsed().as_secs() < 120, "{calls} calls are not made");
+                std::thread::yield_now();
+            }
+            child.kill().unwrap();
+            let _ = case.ended("killed", child, start);
+        }
+        propose(&case, dialect, &server, &["--labels=vm", "--reviewers=jane"]).ok();
+        let pulls = server.pulls().unwrap();
+        assert_eq!((pulls.len(), pulls[0].labels.len(), pulls[0].reviewers.len()), (1, 1, 1), "{pulls:?}");
+    }
+}
+
+#[tokio::test]
+async fn over_tls_and_through_a_proxy() {
+    let server = Server::forge_tls(Dialect::GitHub).await.unwrap();
+    let case = Case::on_forge(&server, "r-1", "web", 1);
+    let line = "error: cannot read pull requests at `HOST`: its certificate is not trusted: ";
+    let ended = propose(&case, Dialect::GitHub, &server, &["--timeout=20s"]);
+    let (code, last) = ended.last(&server);
+    assert!(code == 30 && last.starts_with(line), "{last}");
+    assert_eq!(server.calls().unwrap().len(), 0);
+    std::fs::create_dir(case.path("ca")).unwrap();
+    crate::support::write(&case.path("ca/ca-bundle.crt"), server.ca_pem());
+    let authority = format!("--ssl-ca-directory={}", case.path("ca").display());
+    propose(&case, Dialect::GitHub, &server, &[&authority]).ok();
+    let tunnel = Tunnel::start(None).unwrap();
+    let proxy = format!("--https-proxy=http://{}", tunnel.host());
+    let before = server.calls().unwrap().len();
+    propose(&case, Dialect::GitHub, &server, &[&authority, &proxy]).ok();
+    let asked = server.calls().unwrap().len() - before;
+    assert!(asked > 0 && tunnel.through().len() > asked, "{:?}", tunnel.through());
 }

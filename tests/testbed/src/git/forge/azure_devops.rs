@@ -72,7 +72,7 @@ impl Forge for AzureDevOps {
         let mut shown = json!({
             "pullRequestId": pull.number, "status": status, "mergeStatus": "succeeded",
             "lastMergeCommit": pull.merged.as_ref().map(|commit| json!({ "commitId": commit })),
-            "repository": { "webUrl": format!("http://{host}/team/project/_git/machines") },
+            "repository": { "id": "1", "name": "machines" },
             "url": format!("http://{host}/team/project/_apis/git/repositories/1/pullRequests/{}", pull.number),
             "title": pull.title, "description": pull.body,
             "labels": pull.labels.iter().map(|name| json!({ "name": name, "active": true })).collect::<Vec<_>>(),

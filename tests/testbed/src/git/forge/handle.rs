@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Api, ApiFault, Dialect, Pull, State};
+use crate::git::tls::Identity;
 use crate::git::{Server, lock};
 
 impl Server {
@@ -12,6 +13,14 @@ impl Server {
     pub async fn forge(dialect: Dialect) -> Result<Self> {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let server = Self::begin(local, None, Some(State::new(dialect))).await?;
+        server.first_commit()?;
+        Ok(server)
+    }
+
+    /// The same over TLS; its certificate is of an authority of its own.
+    pub async fn forge_tls(dialect: Dialect) -> Result<Self> {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let server = Self::begin(local, Some(Identity::new(local)?), Some(State::new(dialect))).await?;
         server.first_commit()?;
         Ok(server)
     }

@@ -58,6 +58,11 @@ impl Session {
         self.api().longest()
     }
 
+    /// The text without what is secret.
+    pub fn redact(&self, text: &str) -> String {
+        self.client.secrets().redact(text)
+    }
+
     pub(crate) fn api(&self) -> &'static dyn Api {
         self.place.kind.api()
     }

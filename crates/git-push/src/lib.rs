@@ -95,6 +95,10 @@ pub async fn git_push(args: Args, context: Context) -> Result<Done, Failure> {
     context.result(BRANCH, args.remote.branch());
     let wanted = Wanted::of(&args, &context)?;
     let opens = args.pull_request.mode == Mode::PullRequest && !args.dry_run;
+    if opens && args.on_conflict == OnConflict::Rerender {
+        let what = "what follows a conflict is chosen for a push, and a pull request is none";
+        return Err(Failure::new(Kind::Usage, what).hint("leave `--on-conflict=rerender` or `--mode` out"));
+    }
     let forge = &args.pull_request.forge;
     let about = if opens { Some(About::of(wanted.request.as_ref(), &wanted.subject)?) } else { None };
     let session = if opens || forge.has_app() { Some(forge.open(&args.remote)?) } else { None };

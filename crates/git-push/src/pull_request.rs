@@ -3,6 +3,8 @@
 //! The order makes every run the same whatever the one before it came to: first what the forge has of this request, then what the
 //! branch holds, then the branch of its own, then the pull request, then the wait. Each of them finds what is there.
 
+use std::time::{Duration, Instant};
+
 use clap::ArgAction;
 use forge::{ForgeArgs, PullRequest, Session, State, Wanted, body};
 use gitops::{Change, Edit, Proposal, Remote};
@@ -11,6 +13,11 @@ use step::{Context, Done, Failure, Kind};
 use crate::diff;
 use crate::request::Request;
 use crate::{BRANCH, COMMIT, PULL_REQUEST, SLACK};
+
+/// A large forge may say that it has merged before each of its Git servers shows it.
+const LAG: Duration = Duration::from_secs(10);
+/// How often it is looked at meanwhile.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// How a commit comes to be on the branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -149,8 +156,9 @@ impl Work<'_> {
         closed: Option<PullRequest>,
     ) -> Result<Proposal, Failure> {
         let (context, change, head) = (self.context.clone(), change.clone(), self.about.head.clone());
-        let work =
-            tokio::task::spawn_blocking(move || propose(remote, &change, &head, merged, closed, &context));
+        let work = tokio::task::spawn_blocking(move || {
+            propose(remote, &change, &head, merged.as_ref(), closed.as_ref(), &context)
+        });
         tokio::select! {
             ended = work => {
                 ended.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "the push ended without a word")))
@@ -175,7 +183,7 @@ impl Work<'_> {
     fn text(&self, edits: &[Edit]) -> String {
         let lines: Vec<(&str, &str)> =
             self.about.lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        body(&lines, &diff::of(edits), self.session.longest())
+        self.session.redact(&body(&lines, &diff::of(edits), self.session.longest()))
     }
 }
 
@@ -184,25 +192,35 @@ fn propose(
     remote: Remote,
     change: &Change,
     head: &str,
-    replaced: Option<(PullRequest, String)>,
-    closed: Option<PullRequest>,
+    replaced: Option<&(PullRequest, String)>,
+    closed: Option<&PullRequest>,
     context: &Context,
 ) -> Result<Proposal, Failure> {
     if replaced.is_none() && closed.is_none() {
         return remote.propose(change, head, context);
     }
-    let place = format!("branch `{}` at `{}`", remote.branch(), remote.host());
-    match (remote.plan(change, context)?, replaced, closed) {
-        (gitops::Plan::Done(commit), ..) => Ok(Proposal::There(commit)),
-        (gitops::Plan::Write(_), Some((one, commit)), _) => {
-            let what = format!(
-                "pull request `{}` was merged by commit `{commit}`, and {place} does not hold the change any more",
-                one.url
-            );
-            Err(Failure::new(Kind::Superseded, what).hint("a new request needs a request id of its own"))
+    let until = Instant::now() + LAG;
+    loop {
+        if let gitops::Plan::Done(commit) = remote.plan(change, context)? {
+            return Ok(Proposal::There(commit));
         }
-        (gitops::Plan::Write(_), None, Some(one)) => Err(one.closed()),
-        (gitops::Plan::Write(_), None, None) => remote.propose(change, head, context),
+        let Some((one, commit)) = replaced else { break };
+        if Instant::now() >= until || context.stopping() || context.left().is_zero() {
+            let what = format!(
+                "pull request `{}` was merged by commit `{commit}`, and branch `{}` at `{}` does not hold the change any more",
+                one.url,
+                remote.branch(),
+                remote.host()
+            );
+            return Err(
+                Failure::new(Kind::Superseded, what).hint("a new request needs a request id of its own")
+            );
+        }
+        std::thread::sleep(GLANCE);
+    }
+    match closed {
+        Some(one) => Err(one.closed()),
+        None => remote.propose(change, head, context),
     }
 }
 

@@ -285,6 +285,10 @@ async fn flags_that_do_not_fit_are_refused_before_anything_is_asked() {
             format!("error: cannot find the API of `{host}`: user and password do not belong into it"),
         ),
         (
+            vec!["--mode=pull-request", "--forge=github", "--on-conflict=rerender", "--rerender-to=/nowhere"],
+            "error: what follows a conflict is chosen for a push, and a pull request is none".to_owned(),
+        ),
+        (
             vec!["--mode=pull-request", "--forge=gitea", "--github-app-key=/nowhere"],
             "error: a GitHub App is of use on GitHub alone".to_owned(),
         ),

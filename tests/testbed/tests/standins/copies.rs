@@ -162,7 +162,7 @@ async fn a_snapshot_waits_for_a_disk_until_its_deadline() -> Result<()> {
     let bed = Bed::new(ControlPlane::shared().await?, "copies-late").await?;
     bed.machine("Halted").await?;
     bed.cdi.hold_snapshots();
-    bed.snapshot("held", json!({ "failureDeadline": "2s" })).await?;
+    bed.snapshot("held", json!({ "failureDeadline": "15s" })).await?;
     until(&bed.machines(), "web", "locked", |machine| machine["status"]["snapshotInProgress"] == "held")
         .await?;
     // Another one waits for the first.

@@ -1,6 +1,6 @@
 //! Pull requests on GitHub, GitLab, Gitea (and Forgejo), Bitbucket Cloud and Azure DevOps, and the token of a GitHub App.
 //!
-//! What each forge is asked and what its answers mean is data of a pure module each in [`mod@api`]; how it is asked is the same
+//! What each forge is asked and what its answers mean is data of a pure module each in `api`; how it is asked is the same
 //! for all: one host, which alone gets the credential, no redirects, a deadline for every request, at most ten pages of any list.
 //! Whatever answer is lost, the forge is asked again what there is, so a second run finds the one pull request of the first.
 

@@ -1,9 +1,10 @@
 //! Gitea and Forgejo: their `/api/swagger`, `routers/api/v1/repo/pull.go`; labels by name since Gitea 1.21 and Forgejo 7.
+//! Much of it was made after GitHub's: what is the same is asked as there.
 
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Api, PAGE, Page, basic, page, text, texts};
+use super::github::{GitHub, pull_request};
+use super::{Api, PAGE, Page, basic, page, text};
 use crate::client::Call;
 use crate::pull_request::{PullRequest, State, Wanted};
 
@@ -25,9 +26,7 @@ impl Api for Gitea {
     }
 
     fn open(&self, project: &str, wanted: &Wanted) -> Call {
-        let body =
-            json!({ "title": wanted.title, "head": wanted.head, "base": wanted.base, "body": wanted.body });
-        Call::send(Method::POST, format!("/repos/{project}/pulls"), body)
+        GitHub.open(project, wanted)
     }
 
     /// `pull request already exists for these targets [id: 1, issue_id: 1, …]` (`models/issues/pull.go`).
@@ -36,7 +35,7 @@ impl Api for Gitea {
     }
 
     fn get(&self, project: &str, number: u64) -> Call {
-        Call::get(format!("/repos/{project}/pulls/{number}"))
+        GitHub.get(project, number)
     }
 
     fn read(&self, _project: &str, body: &Value) -> Option<PullRequest> {
@@ -49,35 +48,20 @@ impl Api for Gitea {
             _ => State::Closed,
         };
         let repository = |side: &str| body.pointer(&format!("/{side}/repo_id")).and_then(Value::as_i64);
-        Some(PullRequest {
-            number: body.get("number")?.as_u64()?,
-            url: text(body, "/html_url")?,
-            state,
-            title: text(body, "/title")?,
-            body: text(body, "/body").unwrap_or_default(),
-            labels: texts(body, "/labels", "/name"),
-            reviewers: texts(body, "/requested_reviewers", "/login"),
-            head: text(body, "/head/ref")?,
-            base: text(body, "/base/ref")?,
-            own: repository("head").is_some() && repository("head") == repository("base"),
-        })
+        let own = repository("head").is_some() && repository("head") == repository("base");
+        pull_request(body, state, own)
     }
 
     fn update(&self, project: &str, number: u64, wanted: &Wanted) -> Call {
-        let body = json!({ "title": wanted.title, "body": wanted.body });
-        Call::send(Method::PATCH, format!("/repos/{project}/pulls/{number}"), body)
+        GitHub.update(project, number, wanted)
     }
 
     fn label(&self, project: &str, number: u64, labels: &[String]) -> Option<Vec<Call>> {
-        let path = format!("/repos/{project}/issues/{number}/labels");
-        Some(vec![Call::send(Method::POST, path, json!({ "labels": labels }))])
+        GitHub.label(project, number, labels)
     }
 
-    fn review(&self, project: &str, number: u64, new: &[String], _before: &[String]) -> Vec<Call> {
-        let (teams, people): (Vec<&String>, Vec<&String>) = new.iter().partition(|name| name.contains('/'));
-        let teams: Vec<_> = teams.iter().filter_map(|name| name.rsplit('/').next()).collect();
-        let body = json!({ "reviewers": people, "team_reviewers": teams });
-        vec![Call::send(Method::POST, format!("/repos/{project}/pulls/{number}/requested_reviewers"), body)]
+    fn review(&self, project: &str, number: u64, new: &[String], before: &[String]) -> Vec<Call> {
+        GitHub.review(project, number, new, before)
     }
 
     fn reviewed(&self, project: &str, number: u64) -> Option<Call> {
@@ -85,7 +69,7 @@ impl Api for Gitea {
     }
 
     fn read_reviewed(&self, body: &Value) -> Vec<String> {
-        texts(body, "", "/user/login")
+        GitHub.read_reviewed(body)
     }
 
     /// Its database takes more; nobody reads more.

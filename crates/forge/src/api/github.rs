@@ -54,18 +54,10 @@ impl Api for GitHub {
             _ => State::Closed,
         };
         let repository = |side: &str| text(body, &format!("/{side}/repo/full_name"));
-        Some(PullRequest {
-            number: body.get("number")?.as_u64()?,
-            url: text(body, "/html_url")?,
-            state,
-            title: text(body, "/title")?,
-            body: text(body, "/body").unwrap_or_default(),
-            labels: texts(body, "/labels", "/name"),
-            reviewers: [texts(body, "/requested_reviewers", "/login"), teams(body)].concat(),
-            head: text(body, "/head/ref")?,
-            base: text(body, "/base/ref")?,
-            own: repository("head").is_some() && repository("head") == repository("base"),
-        })
+        let own = repository("head").is_some() && repository("head") == repository("base");
+        let mut one = pull_request(body, state, own)?;
+        one.reviewers.extend(teams(body));
+        Some(one)
     }
 
     fn update(&self, project: &str, number: u64, wanted: &Wanted) -> Call {
@@ -99,6 +91,22 @@ impl Api for GitHub {
     fn longest(&self) -> usize {
         65_536
     }
+}
+
+/// What Gitea's answers have under the same names; reviewers are people alone.
+pub(super) fn pull_request(body: &Value, state: State, own: bool) -> Option<PullRequest> {
+    Some(PullRequest {
+        number: body.get("number")?.as_u64()?,
+        url: text(body, "/html_url")?,
+        state,
+        title: text(body, "/title")?,
+        body: text(body, "/body").unwrap_or_default(),
+        labels: texts(body, "/labels", "/name"),
+        reviewers: texts(body, "/requested_reviewers", "/login"),
+        head: text(body, "/head/ref")?,
+        base: text(body, "/base/ref")?,
+        own,
+    })
 }
 
 /// Teams as people name them.

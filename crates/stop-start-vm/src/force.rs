@@ -138,7 +138,7 @@ async fn start_again(task: &Task, eyes: &Eyes<'_>, id: &str) -> Result<(), Failu
             (Some(vm), None) => Look::Done(strategy(vm) != "Always" && !api::wished(vm, "Start", None)),
             _ => Look::Done(false),
         };
-        if !eyes.until(say).await? {
+        if !eyes.sure(say).await? {
             return owe(task, "").await;
         }
         task.held()?;

@@ -32,43 +32,27 @@ const CHECKED: &str = "the request and the pushed change say what is expected";
 const LATE: &str =
     "the step before it in this pod took the Lease just now and wrote down which: `--lease-file`";
 
+const UNREAD: &str = "it comes before Git is read; render-vm asks the same again when it was";
+
+/// The Tasks whose first step is validate-request.
+const COMPOSED: &[&str] = &[
+    "publish-vm",
+    "prepare-vm",
+    "snapshot-take",
+    "patch-guest",
+    "prepare-restore",
+    "check-patch",
+    "restore-disks",
+    "prepare-patch",
+    "deprovision-stop",
+    "resize-apply",
+];
+
 /// Flags that a Task leaves at their default, with the reason: tasks, binary, flags.
 pub(super) const LEFT: &[(&[&str], &str, &[&str], &str)] = &[
-    (
-        &[
-            "publish-vm",
-            "prepare-vm",
-            "snapshot-take",
-            "patch-guest",
-            "prepare-restore",
-            "check-patch",
-            "restore-disks",
-            "prepare-patch",
-            "deprovision-stop",
-            "resize-apply",
-        ],
-        "validate-request",
-        &["timeout"],
-        SHORT,
-    ),
-    (
-        &[
-            "validate-request",
-            "publish-vm",
-            "prepare-vm",
-            "snapshot-take",
-            "patch-guest",
-            "prepare-restore",
-            "check-patch",
-            "restore-disks",
-            "prepare-patch",
-            "deprovision-stop",
-            "resize-apply",
-        ],
-        "validate-request",
-        &["definition"],
-        "it comes before Git is read; render-vm asks the same again when it was",
-    ),
+    (COMPOSED, "validate-request", &["timeout"], SHORT),
+    (&["validate-request"], "validate-request", &["definition"], UNREAD),
+    (COMPOSED, "validate-request", &["definition"], UNREAD),
     (
         &["publish-vm", "prepare-vm", "snapshot-take", "patch-guest", "prepare-restore", "check-patch"],
         "lease-vm",

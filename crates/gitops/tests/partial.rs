@@ -2,28 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod opened;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use clap::Parser as _;
-use gitops::{Change, File, Message, Remote, RemoteArgs};
+use gitops::{Change, File, Message};
 use step::{Context, Kind};
 use testbed::git::{Entry, On, Server};
 
-#[derive(clap::Parser)]
-struct Flags {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
-
-fn open(server: &Server) -> Remote {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(".git-credentials"), server.url_with_credentials()).unwrap();
-    let auth = format!("--basic-auth={}", folder.path().display());
-    Flags::parse_from(["test".to_owned(), format!("--url={}", server.url()), auth]).remote.open().unwrap()
-}
+use opened::open;
 
 fn context() -> Context {
     Context::new(Duration::from_mins(5))

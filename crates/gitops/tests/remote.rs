@@ -2,30 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod opened;
+
 use std::time::Duration;
 
 use clap::Parser as _;
-use gitops::{Remote, RemoteArgs};
 use step::{Context, Kind};
 use testbed::git::{Entry, Fault, On, Server};
+
 use vm::conditions::Relation;
 
-#[derive(clap::Parser)]
-struct Flags {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
-
-fn args(server: &Server, folder: &std::path::Path) -> RemoteArgs {
-    std::fs::write(folder.join(".git-credentials"), server.url_with_credentials()).unwrap();
-    let flags =
-        ["test".to_owned(), format!("--url={}", server.url()), format!("--basic-auth={}", folder.display())];
-    Flags::parse_from(flags).remote
-}
-
-fn open(server: &Server) -> Remote {
-    args(server, tempfile::tempdir().unwrap().path()).open().unwrap()
-}
+use opened::{Flags, args, open};
 
 fn context() -> Context {
     Context::new(Duration::from_mins(1))

@@ -2,27 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod opened;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::Parser as _;
 use git2::{ObjectType, Oid};
-use gitops::{Change, Edit, File, FilePath, Marker, Message, Plan, Remote, RemoteArgs};
+use gitops::{Change, Edit, File, FilePath, Marker, Message, Plan};
 use step::{Context, Failure, Kind};
 use testbed::git::{Entry, Fault, On, Server};
 
-#[derive(clap::Parser)]
-struct Flags {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
-
-fn open(server: &Server) -> Remote {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(".git-credentials"), server.url_with_credentials()).unwrap();
-    let auth = format!("--basic-auth={}", folder.path().display());
-    Flags::parse_from(["test".to_owned(), format!("--url={}", server.url()), auth]).remote.open().unwrap()
-}
+use opened::open;
 
 fn context() -> Context {
     Context::new(Duration::from_mins(1))

@@ -59,7 +59,7 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(server: Address, prefix: String, access: &Access) -> Result<Self, Failure> {
-        let trust = connect::trust(access.authorities.as_deref())?;
+        let trust = gitops::trust(access.authorities.as_deref())?;
         let (proxy, secrets) = (access.proxy.clone(), access.secrets.clone());
         Ok(Self { server, prefix, proxy, trust, secrets })
     }

@@ -6,9 +6,8 @@ use std::pin::Pin;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gitops::Address;
-use openssl::ssl::{SslConnector, SslMethod};
+use openssl::ssl::SslConnector;
 use percent_encoding::percent_decode_str;
-use step::{Failure, Kind};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -19,24 +18,6 @@ const HEAD: usize = 16 * 1024;
 /// Bytes to and from the server.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-/// What trusts a server's certificate: the system's authorities (`SSL_CERT_FILE`, or the usual places) and those of one more file.
-pub(crate) fn trust(authorities: Option<&std::path::Path>) -> Result<SslConnector, Failure> {
-    let wrong = |error: openssl::error::ErrorStack| {
-        Failure::new(Kind::Usage, format!("cannot trust the certificates of `--ssl-ca-directory`: {error}"))
-            .hint("the file has to hold certificates in PEM form")
-    };
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(wrong)?;
-    // an OpenSSL that was built elsewhere looks for them elsewhere
-    let places = openssl_probe::probe();
-    if let Some(file) = places.cert_file.filter(|file| file.is_file()) {
-        builder.set_ca_file(file).map_err(wrong)?;
-    }
-    if let Some(file) = authorities {
-        builder.set_ca_file(file).map_err(wrong)?;
-    }
-    Ok(builder.build())
-}
 
 /// Connect, and for `https` agree on keys with the server that the address names.
 pub(crate) async fn connect(

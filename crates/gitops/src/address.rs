@@ -1,4 +1,4 @@
-//! Where the repository is: the one form of address that is asked or let through to libgit2.
+//! Where the repository is: the forms of address that are asked, and no others.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -67,6 +67,17 @@ impl Address {
     pub(crate) fn target(&self) -> &str {
         let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
         rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
+    }
+
+    /// The path as the shell of a server over SSH gets it, without quotes: from the root, from a home (`~/…`, `~user/…`), or as the
+    /// server's user finds it.
+    pub(crate) fn argument(&self) -> &str {
+        match self.text.split_once("://") {
+            None => self.text.split_once(':').map_or("", |(_, path)| path),
+            Some(_) => {
+                self.target().strip_prefix('/').filter(|path| path.starts_with('~')).unwrap_or(self.target())
+            }
+        }
     }
 
     /// `https`, `http` or `ssh`.
@@ -246,6 +257,19 @@ mod tests {
             "ssh://git@[fd00::1]:22/team/machines.git",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().path(), "team/machines", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_shell_gets_the_path_as_git_gives_it() {
+        for (text, wanted) in [
+            ("git@git.example.org:team/machines.git", "team/machines.git"),
+            ("git@git.example.org:/srv/machines.git", "/srv/machines.git"),
+            ("git@git.example.org:~me/machines.git", "~me/machines.git"),
+            ("ssh://git@git.example.org:7999/team/machines.git", "/team/machines.git"),
+            ("ssh://git@[fd00::1]:22/~/machines.git", "~/machines.git"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().argument(), wanted, "{text}");
         }
     }
 

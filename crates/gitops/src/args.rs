@@ -9,10 +9,10 @@ use step::{Failure, Kind};
 use crate::address::{Address, Way};
 use crate::credential::{self, Credential, Found};
 use crate::exchange::Link;
-use crate::remote::Remote;
+use crate::remote::{Remote, local};
 use crate::secret::Secrets;
-use crate::smart::Smart;
-use crate::wire::stream;
+use crate::smart::{Smart, Transport};
+use crate::trust::trust;
 use crate::{library, proxy, ssh};
 
 /// The flags that say which repository, and as whom.
@@ -105,31 +105,24 @@ impl RemoteArgs {
         if !is_branch(branch) {
             return Err(usage("the value of `--branch` is not the name of a branch"));
         }
-        let (mut found, mut login) = (Found::default(), None);
-        match address.way() {
-            Way::Ssh(_) => login = Some(ssh::read(&self.ssh_directory, &address, &found.secrets)?),
-            Way::Https | Way::Http => {
-                found = match given {
-                    Some((credential, secrets)) => Found { credential: Some(credential), secrets },
-                    None => credential::read(&self.basic_auth, &address)?,
-                }
-            }
+        let mut found = Found::default();
+        if !matches!(address.way(), Way::Ssh(_)) {
+            found = match given {
+                Some((credential, secrets)) => Found { credential: Some(credential), secrets },
+                None => credential::read(&self.basic_auth, &address)?,
+            };
         }
         let Found { credential, secrets } = found;
         let authorities = self.authorities()?;
-        let untrusted = |why: &str| {
-            usage(format!("cannot trust the certificates of `--ssl-ca-directory`: {why}"))
-                .hint("the file has to hold certificates in PEM form")
-        };
-        library::prepare(authorities.as_deref()).map_err(|error| untrusted(error.message()))?;
-        let tls = || stream::connector(authorities.as_deref()).map_err(|error| untrusted(&error.to_string()));
-        let smart = match address.way() {
-            Way::Https => Some(Smart::new(Some(tls()?))),
-            Way::Http => Some(Smart::new(None)),
-            Way::Ssh(_) => None,
+        library::prepare().map_err(|error| local(&error))?;
+        let transport = match address.way() {
+            Way::Https => Transport::Http(Some(trust(authorities.as_deref())?)),
+            Way::Http => Transport::Http(None),
+            Way::Ssh(_) => Transport::Ssh(ssh::read(&self.ssh_directory, &address, &secrets)?),
         };
         let proxy = self.proxy(&address, &secrets)?;
-        Remote::new(Link { address, branch: branch.clone(), credential, login, secrets, proxy, smart })
+        let smart = Smart::new(transport);
+        Remote::new(Link { address, branch: branch.clone(), credential, secrets, proxy, smart })
     }
 
     fn proxy(&self, address: &Address, secrets: &Secrets) -> Result<Option<String>, Failure> {

@@ -8,7 +8,6 @@ use crate::address::Address;
 use crate::credential::Credential;
 use crate::secret::Secrets;
 use crate::smart::Smart;
-use crate::ssh::Login;
 use crate::trouble::{Class, Trouble};
 
 /// How much of the history a fetch brings.
@@ -16,7 +15,7 @@ use crate::trouble::{Class, Trouble};
 pub(crate) enum Depth {
     /// This many commits.
     Commits(i32),
-    /// Everything: `GIT_FETCH_DEPTH_UNSHALLOW` of libgit2, `INFINITE_DEPTH` of git.
+    /// Everything: `INFINITE_DEPTH` of git.
     Everything,
 }
 
@@ -44,12 +43,9 @@ pub(crate) struct Link {
     pub(crate) address: Address,
     pub(crate) branch: String,
     pub(crate) credential: Option<Credential>,
-    /// For an address of SSH.
-    pub(crate) login: Option<Login>,
     pub(crate) secrets: Secrets,
     pub(crate) proxy: Option<String>,
-    /// For an address of HTTP.
-    pub(crate) smart: Option<Smart>,
+    pub(crate) smart: Smart,
 }
 
 /// How a push ended.
@@ -68,7 +64,7 @@ impl Link {
 
     /// Bring the branch's tip here; `None` if the branch does not exist.
     ///
-    /// By HTTP, from a server that can leave things out, that is the commit without its files and folders, or with those alone
+    /// From a server that can leave things out, that is the commit without its files and folders, or with those alone
     /// that changed since the last look: [`Link::objects`] brings others. Otherwise it is all that is in it, and so much of the
     /// history.
     pub(crate) fn fetch(
@@ -78,10 +74,7 @@ impl Link {
         look: Look,
         until: Instant,
     ) -> Result<Option<Oid>, Trouble> {
-        let fetched = match &self.smart {
-            Some(smart) => self.fetch_smart(smart, repository, depth, look, until),
-            None => self.fetch_classic(repository, depth, until),
-        };
+        let fetched = self.fetch_smart(&self.smart, repository, depth, look, until);
         fetched.map_err(|trouble| in_time(trouble, until))
     }
 
@@ -93,10 +86,7 @@ impl Link {
         commits: &[Oid],
         until: Instant,
     ) -> Result<(), Trouble> {
-        let brought = match &self.smart {
-            Some(smart) => self.objects_smart(smart, repository, objects, commits, until),
-            None => Err(Trouble::new(Class::Passing, "the server has not sent all that it has")),
-        };
+        let brought = self.objects_smart(&self.smart, repository, objects, commits, until);
         brought.map_err(|trouble| in_time(trouble, until))
     }
 
@@ -108,10 +98,7 @@ impl Link {
         expected: Option<Oid>,
         until: Instant,
     ) -> Sent {
-        match &self.smart {
-            Some(smart) => self.push_smart(smart, repository, commit, expected, until),
-            None => self.push_classic(repository, commit, expected, until),
-        }
+        self.push_smart(&self.smart, repository, commit, expected, until)
     }
 }
 

@@ -8,15 +8,14 @@
 //!   it;
 //! - nothing unseen is overwritten: a file is changed only where the tip holds exactly what the change was made against.
 //!
-//! Everything here blocks; an async caller wraps it in `spawn_blocking`. libgit2's transport for local paths loses updates
-//! (it writes the ref without comparing), so an address is `https` or `ssh`, or `http` on the loopback
+//! Everything here blocks; an async caller wraps it in `spawn_blocking`. libgit2 has the objects that are here, and reaches no
+//! server: an address is `https` or `ssh`, or `http` on the loopback
 //! address, and nothing else.
 
 mod address;
 mod args;
 mod bring;
 mod change;
-mod classic;
 mod conflict;
 mod credential;
 mod exchange;
@@ -35,6 +34,7 @@ mod smart;
 mod ssh;
 mod tree;
 mod trouble;
+mod trust;
 mod wire;
 
 pub use address::Address;
@@ -47,3 +47,4 @@ pub use remote::Remote;
 pub use secret::Secrets;
 pub use sign::SignArgs;
 pub use tree::{Edit, Plan};
+pub use trust::trust;

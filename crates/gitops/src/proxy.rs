@@ -35,7 +35,7 @@ fn choose(address: &Address, proxy: Option<String>, except: Option<&str>) -> Opt
     proxy.filter(|_| *address.way() == Way::Https && !excepted)
 }
 
-/// The address of a proxy, as libgit2 takes it: without a scheme it is `http`, as for curl.
+/// The address of a proxy: without a scheme it is `http`, as for curl.
 fn check(proxy: &str, may_login: bool, secrets: &Secrets) -> Result<String, &'static str> {
     let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
     if !matches!(scheme, "http" | "https") {

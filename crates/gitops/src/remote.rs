@@ -65,10 +65,7 @@ impl Remote {
         })?;
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false).no_reinit(true);
-        let repository = Repository::init_opts(folder.path(), &options)
-            // for libgit2's own transport, to which each request says so as well; this is the second wall
-            .and_then(|r| r.config()?.set_str("http.followRedirects", "false").map(|()| r))
-            .map_err(|error| local(&error))?;
+        let repository = Repository::init_opts(folder.path(), &options).map_err(|error| local(&error))?;
         Ok(Self {
             link,
             repository,

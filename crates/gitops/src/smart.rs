@@ -1,30 +1,32 @@
-//! One fetch or one push by our own side of Git's protocol over HTTP.
+//! One fetch or one push by our own side of Git's protocol, over HTTP and SSH.
 //!
 //! A first fetch brings the tip's commit and nothing in it; the folders on the paths that matter and the files that are compared are
 //! asked for by their ids. A later one brings what changed since. A server that leaves nothing out, or refuses to be asked so, is
-//! asked for all of the tip, and one that does not speak version 2 of the protocol is left to libgit2.
+//! asked for all of the tip, as is one that does not speak version 2 of the protocol.
 
-mod request;
+mod http;
+mod ssh;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Instant;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
 use git2::{Oid, Repository};
 use openssl::ssl::SslConnector;
 use step::Kind;
 
-use self::request::{Failed, Service};
 use crate::exchange::{Depth, Link, Look, Sent};
 use crate::pack;
+use crate::ssh::Login;
 use crate::trouble::{Class, Trouble};
-use crate::wire::Error;
 use crate::wire::advert::{self, Fetches};
 use crate::wire::fetch::{self, Filter, Request};
 use crate::wire::pktline::Said;
 use crate::wire::push::{self, Status};
-use crate::wire::stream::Connection;
+use crate::wire::stream::{Connection, Patience};
+use crate::wire::{Error, old};
 
 /// The most bytes that any fetch brings.
 const MOST: u64 = 512 * 1024 * 1024;
@@ -34,9 +36,61 @@ const SINCE: u64 = 4 * 1024 * 1024;
 /// How many of the tips that were seen are named in the next fetch.
 const TIPS: usize = 8;
 
-/// What is known of a server by HTTP, and the connection to it.
+/// A server that is silent for so long has lost us. A push may run the server's hooks meanwhile.
+const FETCH_SILENCE: Duration = Duration::from_secs(30);
+const PUSH_SILENCE: Duration = Duration::from_mins(1);
+
+/// Why an exchange failed.
+enum Failed {
+    /// Before the request was sent, or by what the server did with it; `sent` says which.
+    Trouble { trouble: Trouble, sent: bool },
+    /// Its answer is none.
+    Answer(Error),
+}
+
+/// One of the two services: its requests, answers and commands are named after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Fetch,
+    Push,
+}
+
+impl Service {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fetch => "git-upload-pack",
+            Self::Push => "git-receive-pack",
+        }
+    }
+
+    const fn patience(self, until: Instant) -> Patience {
+        let silence = match self {
+            Self::Fetch => FETCH_SILENCE,
+            Self::Push => PUSH_SILENCE,
+        };
+        Patience { silence, until }
+    }
+
+    /// Read what it says of itself, and forget it.
+    fn pass_over(self, from: impl Read, reference: &str) -> Result<(), Error> {
+        match self {
+            Self::Fetch => advert::fetches(from, reference).map(drop),
+            Self::Push => advert::pushes(from, reference).map(drop),
+        }
+    }
+}
+
+/// How a server is reached.
+pub(crate) enum Transport {
+    /// By TLS, if at all.
+    Http(Option<SslConnector>),
+    Ssh(Login),
+}
+
+/// What is known of a server, and the connection to it.
 pub(crate) struct Smart {
-    tls: Option<SslConnector>,
+    transport: Transport,
+    ssh: RefCell<ssh::State>,
     state: RefCell<State>,
 }
 
@@ -59,8 +113,8 @@ impl fmt::Debug for Smart {
 }
 
 impl Smart {
-    pub(crate) fn new(tls: Option<SslConnector>) -> Self {
-        Self { tls, state: RefCell::default() }
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self { transport, ssh: RefCell::default(), state: RefCell::default() }
     }
 
     fn server(&self) -> Option<Fetches> {
@@ -90,18 +144,8 @@ impl Link {
         look: Look,
         until: Instant,
     ) -> Result<Option<Oid>, Trouble> {
-        if smart.server().is_none() {
-            let server = self.exchange(smart, Service::Fetch, None, until, |body| advert::fetches(body));
-            smart.state.borrow_mut().server = Some(server.map_err(|failed| self.trouble(failed))?);
-        }
-        if smart.server() == Some(Fetches::Old) {
-            return self.fetch_classic(repository, depth, until);
-        }
-        let reference = self.reference();
-        let ask = fetch::ask_refs(&reference);
-        let tip = self
-            .exchange(smart, Service::Fetch, Some(&ask), until, |body| fetch::read_refs(body, &reference));
-        let Some(tip) = tip.map_err(|failed| self.trouble(failed))? else { return Ok(None) };
+        let tip = self.ask_tip(smart, until).map_err(|failed| self.turned_away(failed))?;
+        let Some(tip) = tip else { return Ok(None) };
         let brought = match look {
             Look::Tip => self.fetch_tip(smart, repository, tip, until),
             Look::Back => self.fetch_back(smart, repository, tip, depth, until),
@@ -128,6 +172,46 @@ impl Link {
         let many = state.tips.len().saturating_sub(TIPS);
         state.tips.drain(..many);
         Ok(Some(tip))
+    }
+
+    /// Ask where the branch is now.
+    fn ask_tip(&self, smart: &Smart, until: Instant) -> Result<Option<Oid>, Failed> {
+        let reference = self.reference();
+        let known = match (&smart.transport, smart.server()) {
+            (Transport::Http(_), Some(two @ Fetches::Two { .. })) => Some(two),
+            // one that runs since the last look may know no more than it did then
+            _ => None,
+        };
+        let server = match known {
+            Some(server) => server,
+            None => {
+                self.exchange(smart, Service::Fetch, None, until, |body| advert::fetches(body, &reference))?
+            }
+        };
+        smart.state.borrow_mut().server = Some(server);
+        match server {
+            Fetches::Old { tip } => Ok(tip),
+            Fetches::Two { .. } => {
+                let ask = fetch::ask_refs(&reference);
+                self.exchange(smart, Service::Fetch, Some(&ask), until, |body| {
+                    fetch::read_refs(body, &reference)
+                })
+            }
+        }
+    }
+
+    fn exchange<T>(
+        &self,
+        smart: &Smart,
+        service: Service,
+        body: Option<&[u8]>,
+        until: Instant,
+        read: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+    ) -> Result<T, Failed> {
+        match &smart.transport {
+            Transport::Http(tls) => self.request(smart, tls.as_ref(), service, body, until, read),
+            Transport::Ssh(login) => self.talk(smart, login, service, body, until, read),
+        }
     }
 
     fn fetch_tip(
@@ -183,6 +267,9 @@ impl Link {
         commits: &[Oid],
         until: Instant,
     ) -> Result<(), Trouble> {
+        if matches!(smart.server(), Some(Fetches::Old { .. })) {
+            return Err(Trouble::new(Class::Passing, "the server has not sent all that it has"));
+        }
         // folders that are named come without what is in them
         let request = Request { wants: objects, filter: Some(Filter::Folders), ..Request::default() };
         if smart.leaves_out() {
@@ -211,9 +298,15 @@ impl Link {
         until: Instant,
     ) -> Result<(), Failed> {
         let odb = repository.odb().map_err(|error| self.failed(&error))?;
-        let boundary = self.exchange(smart, Service::Fetch, Some(&request.bytes()), until, |body| {
+        let is_old = matches!(smart.server(), Some(Fetches::Old { .. }));
+        let body = if is_old { old::ask(request) } else { request.bytes() };
+        let boundary = self.exchange(smart, Service::Fetch, Some(&body), until, |body| {
             let mut pack = pack::Sink::new(&odb);
-            let boundary = fetch::read_answer(body, limit, &mut pack)?;
+            let boundary = if is_old {
+                old::read_answer(body, request.depth.is_some(), limit, &mut pack)?
+            } else {
+                fetch::read_answer(body, limit, &mut pack)?
+            };
             pack.keep()?;
             Ok(boundary)
         })?;
@@ -239,7 +332,7 @@ impl Link {
             self.exchange(smart, Service::Push, None, until, |body| advert::pushes(body, &reference));
         let server = match server {
             Ok(server) => server,
-            Err(failed) => return not(self.trouble(failed), false),
+            Err(failed) => return not(self.turned_away(failed), false),
         };
         // not only a fast-forward: exactly the tip that the files were compared with
         if server.tip != expected {
@@ -268,6 +361,14 @@ impl Link {
 
     fn failed(&self, error: &git2::Error) -> Failed {
         Failed::Trouble { trouble: Trouble::of(error, &self.secrets), sent: false }
+    }
+
+    /// It failed at a server's first words.
+    fn turned_away(&self, failed: Failed) -> Trouble {
+        match failed {
+            Failed::Answer(Error::Said(words)) => Trouble::of_refusal(&words, &self.secrets),
+            failed => self.trouble(failed),
+        }
     }
 
     fn trouble(&self, failed: Failed) -> Trouble {

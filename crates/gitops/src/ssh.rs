@@ -1,13 +1,10 @@
 //! Who we are to a server over SSH, and which server it is: the folder of an `ssh-directory` workspace.
 
 use std::fmt;
-use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use step::{Failure, Kind};
-use tempfile::TempDir;
 
 use crate::address::Address;
 use crate::credential;
@@ -23,20 +20,13 @@ const LIMIT: u64 = 1024 * 1024;
 /// A key for the one server, and the host keys that it may have.
 pub(crate) struct Login {
     pub(crate) key: SecretString,
-    /// A folder with `.ssh/known_hosts`: the home that libgit2 looks into (1.9, `transports/ssh_libssh2.c`), and so prefers the
-    /// types of keys that are known, and refuses every other key.
-    home: TempDir,
+    /// Lines of `known_hosts` that libssh2 may understand.
+    pub(crate) known: Vec<String>,
 }
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Login")
-    }
-}
-
-impl Login {
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
     }
 }
 
@@ -62,12 +52,8 @@ pub(crate) fn read(folder: &Path, address: &Address, secrets: &Secrets) -> Resul
     for line in key.expose_secret().lines().filter(|line| !line.starts_with("-----")) {
         secrets.add(line);
     }
-    let known = text(&folder.join("known_hosts"))?;
-    let home = home(&known).map_err(|error| {
-        Failure::new(Kind::Usage, format!("cannot make a temporary folder: {error}"))
-            .hint("`TMPDIR` has to name a folder that this step may write to")
-    })?;
-    Ok(Login { key, home })
+    let known = usable(&text(&folder.join("known_hosts"))?).into_iter().map(str::to_owned).collect();
+    Ok(Login { key, known })
 }
 
 /// The name of the first key that a `config` as Tekton writes it has for this repository, else for this server: blocks of `Host`,
@@ -101,17 +87,7 @@ fn key_of<'a>(config: &'a str, address: &Address) -> Option<&'a str> {
     of_repository.or(of_server)
 }
 
-fn home(known: &str) -> std::io::Result<TempDir> {
-    let home = tempfile::Builder::new().prefix("ssh-").tempdir()?;
-    fs::create_dir(home.path().join(".ssh"))?;
-    let mut file = fs::File::create(home.path().join(".ssh/known_hosts"))?;
-    for line in usable(known) {
-        writeln!(file, "{line}")?;
-    }
-    Ok(home)
-}
-
-/// The lines that libssh2 understands: it refuses a whole file for one with a marker. A key of a `@revoked` line is known
+/// The lines without a marker, which libssh2 does not understand. A key of a `@revoked` line is known
 /// nowhere (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT"); authorities are not trusted.
 fn usable(known: &str) -> Vec<&str> {
     let lines = || known.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -1,6 +1,6 @@
-//! What libgit2 and servers say when something fails, and what it means.
+//! What servers say when something fails, and what it means.
 
-use git2::{Error, ErrorClass, ErrorCode};
+use git2::Error;
 use step::{Kind, one_line};
 
 use crate::secret::Secrets;
@@ -34,46 +34,27 @@ impl Trouble {
         Self { class, words: words.into() }
     }
 
-    /// What an error of libgit2 means. Its classes are coarse and its codes few; the texts read here are libgit2's own
-    /// (1.9, `transports/http.c`), never a server's.
+    /// An error of libgit2, which has the repository here.
     pub(crate) fn of(error: &Error, secrets: &Secrets) -> Self {
-        let text = error.message();
-        let words = one_line(&secrets.redact(text), WORDS);
-        if let Some(status) = text.strip_prefix("unexpected http status code: ") {
-            return Self::of_status(status.trim().parse().unwrap_or(0));
-        }
-        if text.contains("redirect") && !text.starts_with("too many redirects") {
-            return Self::redirected();
-        }
-        let class = match (error.code(), error.class()) {
-            (ErrorCode::NotFastForward, _) => Class::Contention,
-            _ if broke_off(error) => Class::Passing,
-            (ErrorCode::Auth, _) => Class::Lasting(Kind::Permission),
-            (ErrorCode::Certificate, ErrorClass::Ssh) => {
-                let why = "its host key is not the one that `known_hosts` has for it, or it has none";
-                return Self::new(Class::Lasting(Kind::Permission), why);
-            }
-            (ErrorCode::Certificate, _) => {
-                let why = format!("its certificate is not trusted: {words}");
-                return Self::new(Class::Lasting(Kind::Permission), why);
-            }
-            (_, ErrorClass::Http) if text.starts_with("invalid content-type") => {
-                let why = format!("what answers is not a Git server: {words}");
-                return Self::new(Class::Lasting(Kind::Usage), why);
-            }
-            (ErrorCode::Invalid, ErrorClass::Net) if text.starts_with("server doesn't support") => {
-                Class::Lasting(Kind::Usage)
-            }
-            // what the server's git says on its way out, in the words of its `setup.c`
-            (_, ErrorClass::Ssh) if text.contains("does not appear to be a git repository") => {
-                Class::Lasting(Kind::Usage)
-            }
-            _ => Class::Passing,
-        };
-        Self::new(class, words)
+        Self::new(Class::Passing, one_line(&secrets.redact(error.message()), WORDS))
     }
 
-    /// What an answer by HTTP means that is none. Whatever it was to be, the server may have done its work.
+    /// What a server says in place of its first words, before anything was asked of it. Whether it will say so the next time is told by
+    /// the words of git (`setup.c`), GitHub, Gitea and GitLab for a repository that is not there.
+    pub(crate) fn of_refusal(words: &str, secrets: &Secrets) -> Self {
+        const ABSENT: [&str; 4] = [
+            "does not appear to be a git repository",
+            "repository not found",
+            "repository does not exist",
+            "could not be found",
+        ];
+        let lower = words.to_ascii_lowercase();
+        let absent = ABSENT.iter().any(|words| lower.contains(words));
+        let class = if absent { Class::Lasting(Kind::Usage) } else { Class::Passing };
+        Self::new(class, one_line(&secrets.redact(&format!("the server says: {words}")), WORDS))
+    }
+
+    /// What an answer means that is none. Whatever it was to be, the server may have done its work.
     pub(crate) fn of_answer(error: &wire::Error, secrets: &Secrets) -> Self {
         Self::new(Class::Passing, one_line(&secrets.redact(&error.to_string()), WORDS))
     }
@@ -126,45 +107,32 @@ impl Trouble {
     }
 }
 
-/// Whether a connection of SSH ended in the midst of the login: libssh2 has the same code for a key that is refused and for
-/// an answer that never came (1.11, `userauth.c`), and libgit2 then cannot ask how else one may log in (1.9,
-/// `transports/ssh_libssh2.c`). Where the key was refused it can, and asks us for another.
-pub(crate) fn broke_off(error: &Error) -> bool {
-    error.message().starts_with("remote rejected authentication")
-}
-
 #[cfg(test)]
 mod tests {
-    use git2::{Error, ErrorClass, ErrorCode};
     use step::Kind;
 
     use super::{Class, Trouble};
     use crate::secret::Secrets;
 
     #[test]
-    fn every_error_measured_has_its_class() {
+    fn every_status_and_refusal_measured_has_its_class() {
         let permission = Class::Lasting(Kind::Permission);
         let (usage, refused) = (Class::Lasting(Kind::Usage), Class::Lasting(Kind::Refused));
-        for (code, class, text, wanted) in [
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected http status code: 403", permission),
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected http status code: 404", usage),
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected http status code: 413", refused),
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected http status code: 429", Class::Busy),
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected http status code: 503", Class::Passing),
-            (ErrorCode::GenericError, ErrorClass::Net, "Connection reset by peer", Class::Passing),
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected EOF", Class::Passing),
-            (ErrorCode::Eof, ErrorClass::Net, "could not read report", Class::Passing),
-            (ErrorCode::Timeout, ErrorClass::Net, "could not read from socket: timed out", Class::Passing),
-            (ErrorCode::NotFastForward, ErrorClass::Reference, "cannot push", Class::Contention),
-            (ErrorCode::GenericError, ErrorClass::Net, "cannot redirect from 'a' to 'b'", usage),
-            (ErrorCode::GenericError, ErrorClass::Http, "unexpected redirect", usage),
-            (ErrorCode::Auth, ErrorClass::Http, "unexpected authentication failure", permission),
-            (ErrorCode::Auth, ErrorClass::Ssh, "remote rejected authentication: Failed", Class::Passing),
-            (ErrorCode::Certificate, ErrorClass::Ssl, "the SSL certificate is invalid", permission),
-            (ErrorCode::GenericError, ErrorClass::Http, "invalid content-type: 'text/html'", usage),
+        for (status, wanted) in
+            [(403, permission), (404, usage), (413, refused), (429, Class::Busy), (503, Class::Passing)]
+        {
+            assert_eq!(Trouble::of_status(status).class, wanted, "{status}");
+        }
+        for (words, wanted) in [
+            ("fatal: '/srv/m.git' does not appear to be a git repository", usage),
+            ("ERROR: Repository not found.", usage),
+            (
+                "remote: The project you were looking for could not be found or you do not have permission",
+                usage,
+            ),
+            ("fatal: too many connections", Class::Passing),
         ] {
-            let trouble = Trouble::of(&Error::new(code, class, text), &Secrets::default());
-            assert_eq!(trouble.class, wanted, "{text}");
+            assert_eq!(Trouble::of_refusal(words, &Secrets::default()).class, wanted, "{words}");
         }
     }
 

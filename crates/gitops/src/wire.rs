@@ -1,17 +1,20 @@
-//! Git's wire protocol as far as one branch needs it: version 2 to fetch (gitprotocol-v2(5)), version 0 to push, for which there
-//! is no other (gitprotocol-pack(5)).
+//! Git's wire protocol as far as one branch needs it, over HTTP and SSH: version 2 to fetch (gitprotocol-v2(5)), or version 0 from
+//! servers that speak no other (gitprotocol-pack(5)), and version 0 to push, for which there is no other.
 //!
 //! libgit2 1.9 speaks version 0 alone and knows no filter: its fetch brings every file of the tip. Here a fetch can leave out files
 //! and folders, and names the objects that it wants.
 //!
-//! [`pktline`], [`advert`], [`fetch`] and [`push`] turn bytes into values and back and touch no network; [`stream`] and [`http`] do.
+//! [`pktline`], [`advert`], [`fetch`], [`old`] and [`push`] turn bytes into values and back and touch no network; [`stream`], [`http`]
+//! and [`ssh`] do.
 //! Every length that a server gives is held against a bound before anything is kept for it.
 
 pub(crate) mod advert;
 pub(crate) mod fetch;
 pub(crate) mod http;
+pub(crate) mod old;
 pub(crate) mod pktline;
 pub(crate) mod push;
+pub(crate) mod ssh;
 pub(crate) mod stream;
 
 use std::fmt;
@@ -62,7 +65,7 @@ mod tests {
 
     use super::http::Head;
     use super::pktline::Said;
-    use super::{advert, fetch, push};
+    use super::{advert, fetch, old, push};
 
     /// Good answers with some bytes changed, doubled or gone, to every reader: each comes to an end, and none panics.
     #[test]
@@ -74,6 +77,8 @@ mod tests {
             format!(
                 "001f# service=git-receive-pack\n0000004b{id} {MAIN}\0report-status sid\n003d{id} {MAIN}\n0000"
             ),
+            format!("00000052{id} HEAD\0side-band-64k shallow\n003d{id} {MAIN}\n0000")[4..].to_owned(),
+            format!("0034shallow {id}00000008NAK\n0009\x01PACK0008\x02abc0000"),
             format!("0011shallow-info\n0034shallow {id}0001000dpackfile\n0009\x01PACK0008\x02abc0000"),
             "000e\x01000eunpack ok\n0000".to_owned(),
             format!("0013unpack ok\n0018ok {MAIN}\n001dng {MAIN} why not\n0000"),
@@ -95,10 +100,11 @@ mod tests {
                 }
             }
             // whatever is read, it is read to an end
-            let _ = advert::fetches(&bytes[..]).is_ok();
+            let _ = advert::fetches(&bytes[..], MAIN).is_ok();
             let _ = advert::pushes(&bytes[..], MAIN).is_ok();
             let _ = fetch::read_refs(&bytes[..], MAIN).is_ok();
             let _ = fetch::read_answer(&bytes[..], 1 << 20, &mut std::io::sink()).is_ok();
+            let _ = old::read_answer(&bytes[..], n % 2 == 0, 1 << 20, &mut std::io::sink()).is_ok();
             let _ = push::read_report(&bytes[..], n % 2 == 0, MAIN, &mut Said::default()).is_ok();
             let _ = Head::read(&mut &bytes[..]).is_ok();
         }

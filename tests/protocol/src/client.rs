@@ -20,7 +20,7 @@ pub enum Flaw {
     SkipFileCompare,
     /// The branch is set whatever it is at: a forced push.
     ForcePush,
-    /// libgit2's `Ok` counts as an acknowledgement, whatever the server said of the branch.
+    /// An answer that came whole counts as an acknowledgement, whatever the server said of the branch.
     BelieveOk,
     /// Each run makes up a request id of its own.
     RandomId,

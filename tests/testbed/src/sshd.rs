@@ -60,7 +60,7 @@ impl Sshd {
         let config = format!(
             "HostKey {root}/host\nAuthorizedKeysFile {root}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             SetEnv PATH={root}/bin:/usr/bin:/bin\n"
+             AcceptEnv GIT_PROTOCOL\nSetEnv PATH={root}/bin:/usr/bin:/bin\n"
         );
         fs::write(at("sshd_config"), config)?;
         let connections = Connections::default();

@@ -123,7 +123,7 @@ async fn a_commit_that_was_taken_back_meanwhile_stays_so() {
     let case = Case::new(&server, "r-1", "web", 1);
     let back = ["update-ref", "refs/heads/main", &first].map(str::to_owned).to_vec();
     server.fault(On::PushRefs, Fault::Meanwhile(back));
-    // with a base, what was taken back is known here: libgit2 would push on
+    // with a base, what was taken back is known here: a plain step forward would be pushed on
     let ended = case.run(&[&format!("--base={first}")]);
     assert!(ended.ok().changed());
     assert_eq!(server.git().log().unwrap(), [ended.commit().to_owned(), first]);

@@ -60,6 +60,8 @@ async fn a_key_and_a_known_host_are_all_it_needs() {
     let case = Case::new(&world.server, "r-1", "web", 1);
     let commit = world.push(&case).ok().commit().to_owned();
     assert_eq!(one_commit(&world.server, "web"), commit);
+    // one login is enough for all that a run asks
+    assert_eq!(world.sshd.connections(), 1);
     let again = world.push(&case);
     assert_eq!((again.ok().commit(), again.changed()), (commit.as_str(), false));
     let changed = Case::new(&world.server, "r-2", "web", 2);
@@ -86,6 +88,50 @@ async fn a_host_that_is_not_known_or_has_another_key_gets_no_login() {
     text.extend(["@revoked * ", &fs::read_to_string(world.sshd.folder().join("host.pub")).unwrap()]);
     write(&known, &text);
     assert_eq!(world.last(&world.push(&case)), (30, line.to_owned()));
+}
+
+/// Its sshd does not take `GIT_PROTOCOL`, as it is installed.
+#[tokio::test]
+async fn a_server_that_speaks_version_0_is_pushed_to_as_well() {
+    let world = World::start().await;
+    let config = world.sshd.folder().join("sshd_config");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("AcceptEnv GIT_PROTOCOL\n"), "{text}");
+    write(&config, &text.replace("AcceptEnv GIT_PROTOCOL\n", ""));
+    let history = History::begin(world.server.git()).unwrap();
+    for (id, vm, n) in [("r-1", "web", 1), ("r-1", "web", 1), ("r-2", "db", 2)] {
+        let case = Case::new(&world.server, id, vm, n);
+        history.ran(case.told(None, world.push(&case).ok()));
+    }
+    let conflict = world.push(&Case::new(&world.server, "r-3", "web", 3));
+    assert_eq!((conflict.code, conflict.results["outcome"].as_str()), (20, "conflict"));
+    // more has landed since the first look than one fetch brings
+    let base = world.server.git().tip().unwrap();
+    for n in 0..70 {
+        world.server.git().commit(&[testbed::git::Entry::file("notes", format!("{n}\n"))], "notes").unwrap();
+    }
+    let case = Case::new(&world.server, "r-4", "cache", 4);
+    let flag = format!("--base={base}");
+    let flags = world.flags();
+    let late = case.end("results", &mut case.bare("results", &[&flags[0], &flags[1], &flag]));
+    assert!(late.ok().changed());
+    let again = world.push(&Case::new(&world.server, "r-1", "web", 1));
+    assert!(!again.ok().changed());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_is_told_from_one_that_is_refused() {
+    let world = World::start().await;
+    let key = world.sshd.folder().join("ssh/id_ed25519");
+    let lock = ["-p", "-q", "-P", "", "-N", "a passphrase", "-f"];
+    assert!(Command::new("ssh-keygen").args(lock).arg(&key).output().unwrap().status.success());
+    let case = Case::new(&world.server, "r-1", "web", 1);
+    for text in [fs::read_to_string(&key).unwrap(), "not a key\n".to_owned()] {
+        write(&key, &text);
+        let line = "error: cannot read branch `main` at `HOST`: the private key cannot be read: it has a passphrase, or is of a kind \
+                    that is not known";
+        assert_eq!(world.last(&world.push(&case)), (2, line.to_owned()), "{}", text.len());
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a server says of itself before anything else: the answer to `info/refs`.
+//! What a server says of itself before anything else: the answer to `info/refs`, or the first words of a command over SSH.
 
 use std::io::Read;
 
@@ -15,8 +15,8 @@ const CAPABILITIES: usize = 256;
 /// What a server that fetches are asked of can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetches {
-    /// It does not speak version 2.
-    Old,
+    /// It does not speak version 2, and says at once where the branch is.
+    Old { tip: Option<Oid> },
     /// Version 2; with `filter` it leaves out what is not wanted.
     Two { filter: bool },
 }
@@ -33,11 +33,11 @@ pub(crate) struct Pushes {
 }
 
 /// Read the answer of `git-upload-pack`.
-pub(crate) fn fetches(from: impl Read) -> Result<Fetches, Error> {
+pub(crate) fn fetches(from: impl Read, reference: &str) -> Result<Fetches, Error> {
     let mut lines = Lines::new(from, LIMIT);
-    if first(&mut lines, b"# service=git-upload-pack")? != b"version 2" {
-        lines.finish()?;
-        return Ok(Fetches::Old);
+    let line = first(&mut lines, b"# service=git-upload-pack")?;
+    if line != b"version 2" {
+        return old(&mut lines, line, reference);
     }
     let mut filter = false;
     for _ in 0..CAPABILITIES {
@@ -50,31 +50,61 @@ pub(crate) fn fetches(from: impl Read) -> Result<Fetches, Error> {
     Err(Error::Broken("too many capabilities"))
 }
 
+fn old<R: Read>(lines: &mut Lines<R>, line: Vec<u8>, reference: &str) -> Result<Fetches, Error> {
+    // a repository without refs had nothing to say in version 0 before Git 2.14
+    if line.is_empty() {
+        return Ok(Fetches::Old { tip: None });
+    }
+    let (mut shallow, mut side_band) = (false, false);
+    let tip = refs(lines, line, reference, |capability| match capability {
+        b"shallow" => shallow = true,
+        b"side-band-64k" => side_band = true,
+        _ => {}
+    })?;
+    // both since Git 1.5, of 2007
+    if shallow && side_band {
+        Ok(Fetches::Old { tip })
+    } else {
+        Err(Error::Broken("it cannot do `shallow` and `side-band-64k`"))
+    }
+}
+
 /// Read the answer of `git-receive-pack`, in which every ref of the repository is.
 pub(crate) fn pushes(from: impl Read, reference: &str) -> Result<Pushes, Error> {
     let mut lines = Lines::new(from, LIMIT);
     let mut found = Pushes::default();
-    let mut line = first(&mut lines, b"# service=git-receive-pack")?;
+    let line = first(&mut lines, b"# service=git-receive-pack")?;
+    found.tip = refs(&mut lines, line, reference, |capability| match capability {
+        b"report-status" => found.reports = true,
+        b"side-band-64k" => found.side_band = true,
+        _ => found.object_format |= capability.starts_with(b"object-format="),
+    })?;
+    Ok(found)
+}
+
+/// Read all refs as version 0 has them, the first one with the capabilities of the server behind it, and find one of them.
+fn refs<R: Read>(
+    lines: &mut Lines<R>,
+    mut line: Vec<u8>,
+    reference: &str,
+    mut can: impl FnMut(&[u8]),
+) -> Result<Option<Oid>, Error> {
     if line == b"version 1" {
         lines.text()?.unwrap_or_default().clone_into(&mut line);
     }
     let end = line.iter().position(|b| *b == 0).ok_or(Error::Broken("no capabilities"))?;
     let (entry, capabilities) = line.split_at(end);
     for capability in capabilities[1..].split(|b| *b == b' ') {
-        match capability {
-            b"report-status" => found.reports = true,
-            b"side-band-64k" => found.side_band = true,
-            _ => check_format(capability)?,
-        }
-        found.object_format |= capability.starts_with(b"object-format=");
+        check_format(capability)?;
+        can(capability);
     }
-    found.tip = at(entry, reference)?;
+    let mut tip = at(entry, reference)?;
     while let Some(line) = lines.text()? {
-        if found.tip.is_none() {
-            found.tip = at(line, reference)?;
+        if tip.is_none() {
+            tip = at(line, reference)?;
         }
     }
-    Ok(found)
+    Ok(tip)
 }
 
 /// The first line after the one that names the service, which some servers leave out.
@@ -131,15 +161,23 @@ mod tests {
 
     #[test]
     fn a_server_says_what_it_can() {
-        let of = |lines: &[&str]| fetches(&message(lines)[..]).map_err(|error| error.to_string());
+        let of = |lines: &[&str]| {
+            fetches(&message(lines)[..], "refs/heads/main").map_err(|error| error.to_string())
+        };
         let service = "# service=git-upload-pack\n";
         let filter = ["version 2\n", "agent=git/2\n", "ls-refs=unborn\n", "fetch=shallow filter\n", ""];
         assert_eq!(of(&[&[service, ""], &filter[..]].concat()), Ok(Fetches::Two { filter: true }));
         // as some servers have it
         assert_eq!(of(&filter), Ok(Fetches::Two { filter: true }));
         assert_eq!(of(&["version 2\n", "fetch=shallow\n", ""]), Ok(Fetches::Two { filter: false }));
-        let old = format!("{ID} HEAD\0multi_ack side-band-64k\n");
-        assert_eq!(of(&[service, "", &old, ""]), Ok(Fetches::Old));
+        let id = git2::Oid::from_str(ID).unwrap();
+        let old = format!("{ID} HEAD\0multi_ack side-band-64k shallow\n");
+        let main = format!("{ID} refs/heads/main\n");
+        assert_eq!(of(&[service, "", &old, &main, ""]), Ok(Fetches::Old { tip: Some(id) }));
+        assert_eq!(of(&[&old, ""]), Ok(Fetches::Old { tip: None }));
+        assert_eq!(of(&[""]), Ok(Fetches::Old { tip: None }));
+        assert!(of(&[&old.replace("shallow", ""), &main, ""]).is_err());
+        assert!(of(&[&old, &main]).is_err());
         assert!(of(&["version 2\n", "object-format=sha256\n", ""]).is_err());
         assert!(of(&["version 2\n", "fetch=filter\n"]).is_err());
     }

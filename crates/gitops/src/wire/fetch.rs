@@ -103,18 +103,23 @@ pub(crate) fn read_answer(from: impl Read, limit: u64, pack: &mut dyn Write) -> 
                 demultiplex(&mut lines, pack, &mut Said::default())?;
                 return Ok(boundary);
             }
-            b"shallow-info" => read_boundary(&mut lines, &mut boundary)?,
+            b"shallow-info" => read_boundary(&mut lines, &mut boundary, &Line::Delimiter)?,
             // neither was asked for
             _ => return Err(Error::Broken("a section that nobody asked for")),
         }
     }
 }
 
-fn read_boundary<R: Read>(lines: &mut Lines<R>, boundary: &mut Boundary) -> Result<(), Error> {
+/// Read where the history is cut off, up to this mark.
+pub(crate) fn read_boundary<R: Read>(
+    lines: &mut Lines<R>,
+    boundary: &mut Boundary,
+    end: &Line<'_>,
+) -> Result<(), Error> {
     for _ in 0..BOUNDARY {
         match lines.next()? {
-            Line::Delimiter => return Ok(()),
-            Line::Flush | Line::End => return Err(Error::Broken("no pack")),
+            line if line == *end => return Ok(()),
+            Line::Flush | Line::Delimiter | Line::End => return Err(Error::Broken("no pack")),
             Line::Data(text) => {
                 let text = text.strip_suffix(b"\n").unwrap_or(text);
                 if let Some(id) = text.strip_prefix(b"shallow ") {

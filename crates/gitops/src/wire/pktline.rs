@@ -25,12 +25,13 @@ pub(crate) struct Lines<R> {
     from: R,
     line: Vec<u8>,
     left: u64,
+    again: bool,
 }
 
 impl<R: Read> Lines<R> {
     /// At most `limit` bytes of them.
     pub(crate) const fn new(from: R, limit: u64) -> Self {
-        Self { from, line: Vec::new(), left: limit }
+        Self { from, line: Vec::new(), left: limit, again: false }
     }
 
     /// The next line, without the end of line that text has. An answer that ends is broken off: each has a flush at its end.
@@ -39,6 +40,9 @@ impl<R: Read> Lines<R> {
     ///
     /// [`Error::Said`] for a line `ERR` in place of any other.
     pub(crate) fn next(&mut self) -> Result<Line<'_>, Error> {
+        if std::mem::take(&mut self.again) {
+            return Ok(Line::Data(&self.line));
+        }
         let mut head = [0; 4];
         self.from.read_exact(&mut head)?;
         let digit = |b: u8| char::from(b).to_digit(16).ok_or(Error::Broken("a line without its length"));
@@ -62,18 +66,17 @@ impl<R: Read> Lines<R> {
         Ok(Line::Data(&self.line))
     }
 
+    /// Give the line that was read last, which has to have data, once more.
+    pub(crate) const fn again(&mut self) {
+        self.again = true;
+    }
+
     /// The next line if it is text; `None` at a mark.
     pub(crate) fn text(&mut self) -> Result<Option<&[u8]>, Error> {
         Ok(match self.next()? {
             Line::Data(line) => Some(line.strip_suffix(b"\n").unwrap_or(line)),
             Line::Flush | Line::Delimiter | Line::End => None,
         })
-    }
-
-    /// Read what is left to the flush at its end: so much of the connection is used up then.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        while self.next()? != Line::Flush {}
-        Ok(())
     }
 }
 

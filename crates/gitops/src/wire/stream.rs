@@ -3,14 +3,12 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use openssl::error::ErrorStack;
-use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVersion};
+use openssl::ssl::{HandshakeError, SslConnector};
 use openssl::x509::X509VerifyResult;
 use percent_encoding::percent_decode_str;
 use step::Kind;
@@ -32,13 +30,13 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// What is left of it, never zero.
-    fn left(&self) -> io::Result<Duration> {
+    pub(crate) fn left(&self) -> io::Result<Duration> {
         let left = self.silence.min(self.until.saturating_duration_since(Instant::now()));
         if left.is_zero() { Err(timed_out("read from")) } else { Ok(left) }
     }
 }
 
-fn timed_out(verb: &str) -> io::Error {
+pub(crate) fn timed_out(verb: &str) -> io::Error {
     io::Error::new(ErrorKind::TimedOut, format!("could not {verb} socket: timed out"))
 }
 
@@ -109,26 +107,16 @@ pub(crate) struct Route<'a> {
     pub(crate) tls: Option<&'a SslConnector>,
 }
 
-/// What trusts the authorities of the system, which are those of `SSL_CERT_FILE` or of the usual places (git2 sets it to one of them
-/// when it is first used, for the OpenSSL that is built here knows none), and those of one more file (PEM).
-pub(crate) fn connector(authorities: Option<&Path>) -> Result<SslConnector, ErrorStack> {
-    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-    if let Some(file) = authorities {
-        builder.set_ca_file(file)?;
-    }
-    Ok(builder.build())
-}
-
 impl Connection {
     pub(crate) fn open(route: &Route<'_>, patience: Patience) -> Result<Self, Trouble> {
         let shared = Arc::new(Mutex::new(patience));
-        let mut stream: Box<dyn Duplex>;
+        let timed = |socket| Box::new(Timed { socket, patience: Arc::clone(&shared) }) as Box<dyn Duplex>;
+        let mut stream;
         if let Some(proxy) = route.proxy {
             let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
             let (login, server) = rest.rsplit_once('@').map_or((None, rest), |(l, s)| (Some(l), s));
             let (name, port) = name_and_port(server, if scheme == "https" { 443 } else { 80 });
-            stream = dial(name, port, &shared, patience)?;
+            stream = timed(dial(name, port, patience)?);
             if let (Some(tls), "https") = (route.tls, scheme) {
                 stream = secure(tls, name, stream)?;
             }
@@ -139,7 +127,7 @@ impl Connection {
             };
             stream = tunnel(stream, &to, login)?;
         } else {
-            stream = dial(route.name, route.port, &shared, patience)?;
+            stream = timed(dial(route.name, route.port, patience)?);
         }
         if let Some(tls) = route.tls {
             stream = secure(tls, route.name, stream)?;
@@ -183,12 +171,8 @@ fn name_and_port(server: &str, usual: u16) -> (&str, u16) {
     (host.trim_start_matches('[').trim_end_matches(']'), port)
 }
 
-fn dial(
-    name: &str,
-    port: u16,
-    shared: &Arc<Mutex<Patience>>,
-    patience: Patience,
-) -> Result<Box<dyn Duplex>, Trouble> {
+/// A socket to this name or IP address.
+pub(crate) fn dial(name: &str, port: u16, patience: Patience) -> Result<TcpStream, Trouble> {
     let failed = |error: &io::Error| {
         Trouble::new(Class::Passing, format!("failed to connect to {name}: {}", reason(error)))
     };
@@ -199,7 +183,7 @@ fn dial(
             Ok(socket) => {
                 // requests are written in one piece each, and waiting for more would only be waiting
                 socket.set_nodelay(true).map_err(|error| failed(&error))?;
-                return Ok(Box::new(Timed { socket, patience: Arc::clone(shared) }));
+                return Ok(socket);
             }
             Err(error) => last = error,
         }

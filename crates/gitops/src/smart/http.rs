@@ -1,14 +1,15 @@
 //! One request to a server by HTTP, and its answer.
 
 use std::io::{BufRead as _, ErrorKind, Read};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use openssl::ssl::SslConnector;
 use secrecy::ExposeSecret as _;
 use step::{Kind, one_line};
 
-use super::Smart;
+use super::{Failed, Service, Smart};
 use crate::exchange::Link;
 use crate::trouble::{Class, Trouble};
 use crate::wire::http::{Body, Head};
@@ -16,46 +17,12 @@ use crate::wire::pktline::cut_off;
 use crate::wire::stream::{Connection, Patience, Route};
 use crate::wire::{AGENT, Error};
 
-/// A server that is silent for so long has lost us. A push may run the server's hooks meanwhile.
-const FETCH_SILENCE: Duration = Duration::from_secs(30);
-const PUSH_SILENCE: Duration = Duration::from_mins(1);
-
-/// Why an exchange failed.
-pub(super) enum Failed {
-    /// Before the request was sent, or by what the server did with it; `sent` says which.
-    Trouble { trouble: Trouble, sent: bool },
-    /// Its answer is none.
-    Answer(Error),
-}
-
-/// One of the two services: its requests and answers are named after it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    Fetch,
-    Push,
-}
-
-impl Service {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Fetch => "git-upload-pack",
-            Self::Push => "git-receive-pack",
-        }
-    }
-
-    const fn silence(self) -> Duration {
-        match self {
-            Self::Fetch => FETCH_SILENCE,
-            Self::Push => PUSH_SILENCE,
-        }
-    }
-}
-
 impl Link {
     /// One request, to `info/refs` without a body, and its answer, which `read` takes from the connection.
-    pub(super) fn exchange<T>(
+    pub(super) fn request<T>(
         &self,
         smart: &Smart,
+        tls: Option<&SslConnector>,
         service: Service,
         body: Option<&[u8]>,
         until: Instant,
@@ -63,7 +30,7 @@ impl Link {
     ) -> Result<T, Failed> {
         let mut request = self.head(service, body.map(<[u8]>::len));
         request.extend(body.unwrap_or_default());
-        let patience = Patience { silence: service.silence(), until };
+        let patience = service.patience(until);
         // what moves the branch is sent once, whatever becomes of it
         let repeatable = service == Service::Fetch || body.is_none();
         let before = |trouble| Failed::Trouble { trouble, sent: false };
@@ -72,7 +39,7 @@ impl Link {
             let used = kept.is_some();
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.connect(smart, patience).map_err(before)?,
+                None => self.connect(tls, patience).map_err(before)?,
             };
             connection.allow(patience);
             let answered = match connection.send(&request) {
@@ -107,14 +74,14 @@ impl Link {
         result
     }
 
-    fn connect(&self, smart: &Smart, patience: Patience) -> Result<Connection, Trouble> {
+    fn connect(&self, tls: Option<&SslConnector>, patience: Patience) -> Result<Connection, Trouble> {
         let host = self.address.host();
         let route = Route {
             name: self.address.name(),
             host: &host,
             port: self.address.port(),
             proxy: self.proxy.as_deref(),
-            tls: smart.tls.as_ref(),
+            tls,
         };
         Connection::open(&route, patience)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::Child;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use testbed::git::history::History;
@@ -15,6 +16,8 @@ use crate::support::{Case, Ended, folder, request};
 const ALL: usize = 10_000;
 /// What is pushed into one repository: every push fetches what the others made.
 const TOGETHER: usize = 40;
+/// So many repositories are worked on at the same time.
+const BESIDE: usize = 3;
 const USERS: [&str; 2] = ["one", "two"];
 
 /// `INTERLEAVINGS` of them, 16 unless set, at even distances from a random one.
@@ -60,59 +63,79 @@ fn serve(server: &Server, cases: &[Case; 2], flags: &[&str], mut turns: usize) -
     ([runs.next().unwrap(), runs.next().unwrap()], order)
 }
 
-#[tokio::test]
-async fn in_every_order_one_is_pushed_and_one_is_a_conflict() {
-    let (chosen, start) = (chosen(), Instant::now());
-    let (mut orders, mut first_won) = (BTreeSet::new(), 0);
-    for numbers in chosen.chunks(TOGETHER) {
-        let server = Server::plain().await.unwrap();
-        let there = |n: &usize| {
-            let path = |name: &str| format!("{}/{name}", folder(&format!("vm-{n}")));
-            let there = request(&format!("r-{n}-0"), &format!("vm-{n}"), 8);
-            [Entry::file(path("request.yaml"), there), Entry::file(path("virtual-machine.yaml"), "cpu: 8\n")]
-        };
-        let entries: Vec<_> = numbers.iter().filter(|n| *n % 2 == 1).flat_map(there).collect();
-        let base =
-            if entries.is_empty() { server.git().tip() } else { server.git().commit(&entries, "machines") };
-        let (base, history) = (base.unwrap(), History::begin(server.git()).unwrap());
-        server.hold();
-        for n in numbers {
-            let cases = [1, 2].map(|m| Case::new(&server, &format!("r-{n}-{m}"), &format!("vm-{n}"), m));
-            for (case, user) in cases.iter().zip(USERS) {
-                case.log_in_as(user, &server);
-            }
-            let base = (n % 2 == 1).then_some(base.as_str());
-            let flag = base.map(|base| format!("--base={base}"));
-            let flags: Vec<_> = flag.iter().map(String::as_str).collect();
-            let (ended, order) = serve(&server, &cases, &flags, n / 2);
-            for (case, one) in cases.iter().zip(&ended) {
-                history.ran(case.told(base, one));
-            }
-            let [first, second] = &ended;
-            let (won, lost) = if first.code == 0 { (first, second) } else { (second, first) };
-            assert_eq!(
-                (won.code, lost.code),
-                (0, 20),
-                "number {n}, {order}: {}{}",
-                first.stderr,
-                second.stderr
-            );
-            assert!(won.changed() && !lost.changed(), "number {n}, {order}");
-            assert!(
-                lost.stderr.contains(&format!("commit `{}` of request", won.commit())),
-                "{}",
-                lost.stderr
-            );
-            first_won += usize::from(first.code == 0);
-            orders.insert((base.is_some(), order));
+/// What was met.
+#[derive(Default)]
+struct Met {
+    /// Whether the machine was there, and who was served with what.
+    orders: BTreeSet<(bool, String)>,
+    first_won: usize,
+    done: usize,
+}
+
+/// All of these, one after the other, in one repository.
+fn in_one_repository(server: &Server, numbers: &[usize], met: &Mutex<Met>) {
+    let there = |n: &usize| {
+        let path = |name: &str| format!("{}/{name}", folder(&format!("vm-{n}")));
+        let there = request(&format!("r-{n}-0"), &format!("vm-{n}"), 8);
+        [Entry::file(path("request.yaml"), there), Entry::file(path("virtual-machine.yaml"), "cpu: 8\n")]
+    };
+    let entries: Vec<_> = numbers.iter().filter(|n| *n % 2 == 1).flat_map(there).collect();
+    let base =
+        if entries.is_empty() { server.git().tip() } else { server.git().commit(&entries, "machines") };
+    let (base, history) = (base.unwrap(), History::begin(server.git()).unwrap());
+    server.hold();
+    for n in numbers {
+        let cases = [1, 2].map(|m| Case::new(server, &format!("r-{n}-{m}"), &format!("vm-{n}"), m));
+        for (case, user) in cases.iter().zip(USERS) {
+            case.log_in_as(user, server);
         }
-        assert_eq!(history.check().unwrap(), []);
+        let base = (n % 2 == 1).then_some(base.as_str());
+        let flag = base.map(|base| format!("--base={base}"));
+        let flags: Vec<_> = flag.iter().map(String::as_str).collect();
+        let (ended, order) = serve(server, &cases, &flags, n / 2);
+        for (case, one) in cases.iter().zip(&ended) {
+            history.ran(case.told(base, one));
+        }
+        let [first, second] = &ended;
+        let (won, lost) = if first.code == 0 { (first, second) } else { (second, first) };
+        let said = || format!("number {n}, {order}: {}{}", first.stderr, second.stderr);
+        assert_eq!((won.code, lost.code), (0, 20), "{}", said());
+        assert!(won.changed() && !lost.changed(), "{}", said());
+        assert!(lost.stderr.contains(&format!("commit `{}` of request", won.commit())), "{}", said());
+        let mut met = met.lock().unwrap();
+        met.first_won += usize::from(first.code == 0);
+        met.orders.insert((base.is_some(), order));
+        met.done += 1;
+        if met.done.is_multiple_of(500) {
+            println!("{} done", met.done);
+        }
     }
+    assert_eq!(history.check().unwrap(), []);
+}
+
+#[test]
+fn in_every_order_one_is_pushed_and_one_is_a_conflict() {
+    let (chosen, start, met) = (chosen(), Instant::now(), Mutex::new(Met::default()));
+    let repositories = Mutex::new(chosen.chunks(TOGETHER));
+    std::thread::scope(|scope| {
+        for _ in 0..BESIDE {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                while let Some(numbers) = { repositories.lock().unwrap().next() } {
+                    let server = runtime.block_on(Server::plain()).unwrap();
+                    in_one_repository(&server, numbers, &met);
+                }
+            });
+        }
+    });
+    let met = met.into_inner().unwrap();
     println!(
-        "{} interleavings in {:?}, {} different, the first one's push won {first_won} times",
+        "{} interleavings in {:?}, {} different, the first one's push won {} times",
         chosen.len(),
         start.elapsed(),
-        orders.len()
+        met.orders.len(),
+        met.first_won
     );
-    assert!(orders.len() > chosen.len() / 2 || chosen.len() == ALL, "most numbers are the same order");
+    assert_eq!(met.done, chosen.len());
+    assert!(met.orders.len() > chosen.len() / 2 || chosen.len() == ALL, "most numbers are the same order");
 }

@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Loops of `git pull --rebase` and `git push` to compare with, and as many writers of ours; 0 for none
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     loops: u32,
+    /// How the repository is reached; in both ways unless given
+    #[arg(long, value_name = "WAY", value_parser = ["http", "ssh"])]
+    over: Option<String>,
 }
 
 /// Build `git-push` as it is shipped and let it race; an error if a commit is missing or too many.
@@ -24,7 +27,9 @@ pub(crate) fn bench(root: &Path, options: &Options) -> Result<()> {
     run(cargo(root).args(["build", "--release", "--package", "git-push", "--locked"]))?;
     let binary = root.join("target/release/git-push");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for over in Over::ALL {
+    let wanted =
+        |over: &Over| options.over.as_ref().is_none_or(|way| format!("{over:?}").eq_ignore_ascii_case(way));
+    for over in Over::ALL.into_iter().filter(wanted) {
         let doors = || runtime.block_on(Doors::open());
         told("git-push", over, &race::ours(&binary, &doors()?, over, options.writers)?)?;
         if options.loops > 0 {

@@ -57,10 +57,11 @@ impl Sshd {
         fs::copy(at("ssh/id_ed25519.pub"), at("authorized_keys"))?;
         fs::write(at("ssh/known_hosts"), "")?;
         let root = folder.path().display();
+        // bash reads `.bashrc` for who comes over SSH, and what whoever runs this has there may take longer than Git
         let config = format!(
             "HostKey {root}/host\nAuthorizedKeysFile {root}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             AcceptEnv GIT_PROTOCOL\nSetEnv PATH={root}/bin:/usr/bin:/bin\n"
+             AcceptEnv GIT_PROTOCOL\nSetEnv PATH={root}/bin:/usr/bin:/bin HOME={root}\n"
         );
         fs::write(at("sshd_config"), config)?;
         let connections = Connections::default();

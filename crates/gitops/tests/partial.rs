@@ -4,14 +4,11 @@
 
 mod opened;
 
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use gitops::{Change, File, Message};
 use step::{Context, Kind};
-use testbed::git::{Entry, On, Server};
+use testbed::git::{Entry, On, Repository, Server};
 
 use opened::open;
 
@@ -33,35 +30,10 @@ fn change(path: &str, content: &str, base: Option<&str>) -> Change {
     }
 }
 
-fn vm(n: usize) -> String {
-    format!("vms/in-cluster/team-{}/vm-{}", n % 20, n / 20)
-}
-
-/// A commit with four files for each of so many machines, in twenty namespaces.
-fn fill(server: &Server, machines: usize) {
-    let mut stream = "commit refs/heads/main\ncommitter somebody <somebody@example.org> 1700000000 +0000\ndata 9\nmachines\n\n".to_owned();
-    for n in 0..machines {
-        for file in ["request", "virtual-machine", "data-volume", "cloud-init"] {
-            let content =
-                format!("name: {n}\nid: {:x}\n", (n + file.len()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            write!(stream, "M 100644 inline {}/{file}.yaml\ndata {}\n{content}\n", vm(n), content.len())
-                .unwrap();
-        }
-    }
-    let mut git = Command::new("git")
-        .args(["fast-import", "--quiet", "--force"])
-        .current_dir(server.repository())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    git.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
-    assert!(git.wait().unwrap().success());
-}
-
 #[tokio::test]
 async fn a_commit_into_twenty_thousand_files_moves_less_than_fifty_thousand_bytes() {
     let server = Server::empty().await.unwrap();
-    fill(&server, 5000);
+    server.git().fill(4000, 0).unwrap();
     let base = server.git().tip().unwrap();
     assert_eq!(server.git().files(&base).unwrap().len(), 20_000);
     let remote = open(&server);
@@ -70,8 +42,11 @@ async fn a_commit_into_twenty_thousand_files_moves_less_than_fifty_thousand_byte
     assert!(remote.push(&new, &context()).unwrap().changed);
     let (first, requests) = moved();
     // a file that is there, while somebody else pushes
-    server.git().commit(&[Entry::file(format!("{}/request.yaml", vm(8)), "other\n")], "other").unwrap();
-    let edit = change(&format!("{}/request.yaml", vm(7)), "edited\n", Some(&base));
+    server
+        .git()
+        .commit(&[Entry::file(format!("{}/request.yaml", Repository::machine(8)), "other\n")], "other")
+        .unwrap();
+    let edit = change(&format!("{}/request.yaml", Repository::machine(7)), "edited\n", Some(&base));
     assert!(remote.push(&edit, &context()).unwrap().changed);
     let (both, more) = moved();
     println!("{first} bytes in {requests} requests, then {} in {}", both - first, more - requests);
@@ -88,7 +63,7 @@ async fn a_commit_into_twenty_thousand_files_moves_less_than_fifty_thousand_byte
 async fn servers_that_leave_nothing_out_are_pushed_to_as_well() {
     for setting in ["", "uploadpack.allowFilter=false", "uploadpackfilter.tree.allow=false", "old"] {
         let server = Server::plain().await.unwrap();
-        fill(&server, 40);
+        server.git().fill(40, 0).unwrap();
         let base = server.git().tip().unwrap();
         match setting.split_once('=') {
             Some((name, value)) => drop(server.git().git(&["config", name, value]).unwrap()),
@@ -96,7 +71,7 @@ async fn servers_that_leave_nothing_out_are_pushed_to_as_well() {
             None => {}
         }
         let remote = open(&server);
-        let path = format!("{}/request.yaml", vm(7));
+        let path = format!("{}/request.yaml", Repository::machine(7));
         let first = remote.push(&change(&path, "first\n", Some(&base)), &context()).unwrap();
         assert!(first.changed, "{setting}");
         let others = server.git().commit(&[Entry::file("notes", "theirs\n")], "theirs").unwrap();
@@ -108,7 +83,7 @@ async fn servers_that_leave_nothing_out_are_pushed_to_as_well() {
         // by the one that has fetched before
         assert_eq!(remote.tip(&context()).unwrap(), Some(others.clone()), "{setting}");
         assert_eq!(remote.read(&others, "notes").unwrap().unwrap(), b"theirs\n", "{setting}");
-        let folder = remote.folder(&others, &vm(7)).unwrap();
+        let folder = remote.folder(&others, &Repository::machine(7)).unwrap();
         assert_eq!((folder.len(), folder[&path].as_slice()), (4, &b"first\n"[..]), "{setting}");
         server.git().fsck().unwrap();
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use soak::race::{self, Finish};
+use soak::size::{self, Cost};
 use testbed::proxy::{Doors, Over};
 
 use crate::process::{cargo, run};
@@ -11,16 +12,25 @@ use crate::process::{cargo, run};
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Writers on one branch at the same time, each a process of `git-push`
+    /// Writers on one branch at the same time, each a process of `git-push`; 0 for none
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     writers: u32,
     /// Loops of `git pull --rebase` and `git push` to compare with, and as many writers of ours; 0 for none
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     loops: u32,
+    /// Machines, of five files each, in the repositories that one push is measured into
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [1000, 20_000])]
+    machines: Vec<usize>,
+    /// Branches in each of them besides the one that is pushed to
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    branches: usize,
     /// How the repository is reached; in both ways unless given
     #[arg(long, value_name = "WAY", value_parser = ["http", "ssh"])]
     over: Option<String>,
 }
+
+/// How often a single push is measured; the median counts.
+const PUSHES: u32 = 9;
 
 /// Build `git-push` as it is shipped and let it race; an error if a commit is missing or too many.
 pub(crate) fn bench(root: &Path, options: &Options) -> Result<()> {
@@ -31,7 +41,17 @@ pub(crate) fn bench(root: &Path, options: &Options) -> Result<()> {
         |over: &Over| options.over.as_ref().is_none_or(|way| format!("{over:?}").eq_ignore_ascii_case(way));
     for over in Over::ALL.into_iter().filter(wanted) {
         let doors = || runtime.block_on(Doors::open());
-        told("git-push", over, &race::ours(&binary, &doors()?, over, options.writers)?)?;
+        let mut first = None;
+        for machines in &options.machines {
+            let doors = doors()?;
+            doors.server.git().fill(*machines, options.branches)?;
+            let ours = size::ours(&binary, &doors, over, PUSHES)?;
+            let theirs = size::theirs(&doors, over, PUSHES)?;
+            costs(over, *machines, &ours, &theirs, first.get_or_insert(ours));
+        }
+        if options.writers > 0 {
+            told("git-push", over, &race::ours(&binary, &doors()?, over, options.writers)?)?;
+        }
         if options.loops > 0 {
             let ours = race::ours(&binary, &doors()?, over, options.loops)?;
             told("git-push", over, &ours)?;
@@ -41,6 +61,21 @@ pub(crate) fn bench(root: &Path, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn costs(over: Over, machines: usize, ours: &Cost, theirs: &Cost, first: &Cost) {
+    let (took, git) = (ours.took.as_secs_f64(), theirs.took.as_secs_f64());
+    println!(
+        "{over:?}: one push into {machines} machines: {:.0} ms, {} KiB of memory, {} bytes moved; {:.2} of the time into the first \
+         repository; a sparse clone without blobs, and a push from it: {:.0} ms, {} bytes moved; ours takes {:.2} of it",
+        took * 1e3,
+        ours.peak / 1024,
+        ours.moved,
+        took / first.took.as_secs_f64(),
+        git * 1e3,
+        theirs.moved,
+        took / git
+    );
 }
 
 fn told(who: &str, over: Over, finish: &Finish) -> Result<()> {

@@ -8,6 +8,7 @@
 mod client;
 pub mod race;
 mod requests;
+pub mod size;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

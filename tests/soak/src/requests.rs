@@ -9,26 +9,32 @@ use anyhow::{Context as _, Result};
 use testbed::git::history::Request;
 
 /// The namespace of every machine; its file is everybody's.
-const NAMESPACE: &str = "namespaces/in-cluster/team-a/namespace.yaml";
+const NAMESPACE: &str = "team-a";
 
 /// A machine with so many processors: new, or changed since the commit `base`.
 pub(crate) fn machine(id: &str, name: &str, cpu: u16, base: Option<&str>) -> Request {
-    let folder = format!("vms/in-cluster/team-a/{name}");
+    machine_in(NAMESPACE, id, name, cpu, base)
+}
+
+/// The same in this namespace.
+pub(crate) fn machine_in(namespace: &str, id: &str, name: &str, cpu: u16, base: Option<&str>) -> Request {
+    let folder = format!("vms/in-cluster/{namespace}/{name}");
     // as `render-vm` normalises it
     let request = format!(
         "apiVersion: vmlifecycle.dev/v1alpha1\nkind: VMRequest\nmetadata:\n  requestId: {id}\n  requestedBy: jane@example.org\n\
-         spec:\n  operation: provision\n  target: {{name: {name}, namespace: team-a, cluster: in-cluster}}\n\
+         spec:\n  operation: provision\n  target: {{name: {name}, namespace: {namespace}, cluster: in-cluster}}\n\
          \x20 compute: {{cpu: {cpu}, memory: 1Gi}}\n  image: {{source: container-disk, reference: \"quay.io/disks/linux:1\"}}\n"
     );
     let files = [
         (format!("{folder}/request.yaml"), request),
         (format!("{folder}/virtual-machine.yaml"), format!("name: {name}\ncpu: {cpu}\n")),
     ];
+    let kept = format!("namespaces/in-cluster/{namespace}/namespace.yaml");
     Request {
         id: id.to_owned(),
         base: base.map(str::to_owned),
         files: files.map(|(path, text)| (path, text.into_bytes())).into(),
-        kept: BTreeMap::from([(NAMESPACE.to_owned(), b"name: team-a\n".to_vec())]),
+        kept: BTreeMap::from([(kept, format!("name: {namespace}\n").into_bytes())]),
     }
 }
 

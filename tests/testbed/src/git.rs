@@ -9,6 +9,7 @@ mod fault;
 pub mod forge;
 mod gate;
 pub mod history;
+mod machines;
 mod repository;
 mod serve;
 #[cfg(test)]

@@ -13,4 +13,5 @@ pub mod sshd;
 pub mod stage;
 mod standin;
 pub mod syscalls;
+pub mod usage;
 mod virt_api;

@@ -20,9 +20,14 @@ const TOGETHER: usize = 40;
 const BESIDE: usize = 3;
 const USERS: [&str; 2] = ["one", "two"];
 
-/// `INTERLEAVINGS` of them, 16 unless set, at even distances from a random one.
+/// `INTERLEAVINGS` of them, 16 unless set, at even distances from a random one; or those from one number up to another, `4000..10000`,
+/// so that all of them can be run in parts.
 fn chosen() -> Vec<usize> {
-    let wanted = std::env::var("INTERLEAVINGS").map_or(16, |wanted| wanted.parse().unwrap());
+    let wanted = std::env::var("INTERLEAVINGS").unwrap_or_else(|_| "16".to_owned());
+    if let Some((from, to)) = wanted.split_once("..") {
+        return (from.parse().unwrap()..to.parse::<usize>().unwrap().min(ALL)).collect();
+    }
+    let wanted: usize = wanted.parse().unwrap();
     let distance = (ALL / wanted).max(1);
     let first = rand::random_range(0..distance);
     println!("from number {first}");
@@ -107,7 +112,7 @@ fn in_one_repository(server: &Server, numbers: &[usize], met: &Mutex<Met>) {
         met.orders.insert((base.is_some(), order));
         met.done += 1;
         if met.done.is_multiple_of(500) {
-            println!("{} done", met.done);
+            println!("{} done, at number {n}", met.done);
         }
     }
     assert_eq!(history.check().unwrap(), []);
@@ -137,5 +142,5 @@ fn in_every_order_one_is_pushed_and_one_is_a_conflict() {
         met.first_won
     );
     assert_eq!(met.done, chosen.len());
-    assert!(met.orders.len() > chosen.len() / 2 || chosen.len() == ALL, "most numbers are the same order");
+    assert!(met.orders.len() > chosen.len() / 2 || chosen.len() > 1000, "most numbers are the same order");
 }

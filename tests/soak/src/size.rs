@@ -25,7 +25,7 @@ pub struct Cost {
     pub took: Duration,
     /// The most memory that the process had at once, in bytes.
     pub peak: u64,
-    /// What went to the server and came from it by HTTP, in bytes.
+    /// What went to the server and came from it, in bytes, those of HTTP or SSH among them.
     pub moved: u64,
 }
 
@@ -60,18 +60,17 @@ pub fn theirs(doors: &Doors, over: Over, pushes: u32) -> Result<Cost> {
 fn each(doors: &Doors, whose: &str, pushes: u32, command: impl Fn(&Path) -> Command) -> Result<Cost> {
     let folder = tempfile::tempdir()?;
     let (mut took, mut peak, mut moved) = (Vec::new(), Vec::new(), Vec::new());
-    let bytes = || doors.server.sent() + doors.server.received();
     for n in 0..pushes {
         let name = format!("{whose}-{n}");
         let place = folder.path().join(&name);
         let request = machine_in(NAMESPACE, &name, &name, 1, None);
         lay_out(&request, &place.join("source"))?;
         fs::create_dir_all(place.join("results"))?;
-        let (before, start) = (bytes(), Instant::now());
+        let (before, start) = (doors.proxy.carried(), Instant::now());
         let (output, most) = usage::run(&mut command(&place))?;
         took.push(start.elapsed());
         peak.push(most);
-        moved.push(bytes() - before);
+        moved.push(doors.proxy.carried() - before);
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`{name}` ended with {}:\n{said}", output.status);
         let tip = doors.server.git().tip()?;

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -58,6 +59,7 @@ struct Shared {
     plan: Mutex<Plan>,
     /// By the port from which the server was reached.
     connections: Mutex<BTreeMap<u16, mpsc::Sender<Order>>>,
+    carried: AtomicU64,
 }
 
 impl Proxy {
@@ -120,6 +122,11 @@ impl Proxy {
         let mut plan = lock(&self.shared.plan);
         plan.faults.clear();
         plan.losses.clear();
+    }
+
+    /// How many bytes it has carried so far, both ways.
+    pub fn carried(&self) -> u64 {
+        self.shared.carried.load(Ordering::Relaxed)
     }
 
     /// What has happened so far.

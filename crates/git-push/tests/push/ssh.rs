@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use testbed::git::Server;
 use testbed::git::history::History;
+use testbed::proxy::{Doors, Over};
 use testbed::sshd::Sshd;
 
 use crate::support::{Case, Ended, one_commit, write};
@@ -88,6 +89,21 @@ async fn a_host_that_is_not_known_or_has_another_key_gets_no_login() {
     text.extend(["@revoked * ", &fs::read_to_string(world.sshd.folder().join("host.pub")).unwrap()]);
     write(&known, &text);
     assert_eq!(world.last(&world.push(&case)), (30, line.to_owned()));
+}
+
+/// As over HTTP (`gitops --test partial`), what is not asked about is left out.
+#[tokio::test]
+async fn a_commit_into_twenty_thousand_files_moves_less_than_fifty_thousand_bytes() {
+    let doors = Doors::open().await.unwrap();
+    doors.server.git().fill(4000, 0).unwrap();
+    let flags = doors.flags(Over::Ssh).unwrap();
+    let case = Case::new(&doors.server, "r-1", "web", 1);
+    let ended = case.end("results", case.bare("results", &[]).args(flags));
+    assert!(ended.ok().changed());
+    let (moved, met) = (doors.proxy.carried(), doors.proxy.met());
+    println!("{moved} bytes, SSH's own among them");
+    assert!(moved < 50_000 && met.connections == 1, "{moved} bytes, {met:?}");
+    assert_eq!(doors.server.git().files(ended.commit()).unwrap().len(), 20_003);
 }
 
 /// Its sshd does not take `GIT_PROTOCOL`, as it is installed.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -56,20 +57,25 @@ pub(super) async fn connection(
     let (orders, mut ordered) = mpsc::channel(1);
     lock(&shared.connections).insert(port, orders);
     let stop = tokio::select! {
-        stop = carry(&mut client, &mut server, fault) => stop,
+        stop = carry(&shared, &mut client, &mut server, fault) => stop,
         Some(order) = ordered.recv() => Stop::Told(order),
     };
     // while its port is still ours
     lock(&shared.connections).remove(&port);
     match (stop, fault) {
-        (Stop::Told(order), _) => lose(client, server, order).await,
+        (Stop::Told(order), _) => lose(&shared, client, server, order).await,
         (Stop::Spent, Some(Fault::Cut(_, ending))) => end(client, ending).await,
         (Stop::Broken(error), _) => Err(error),
         (Stop::Over | Stop::Spent, _) => Ok(()),
     }
 }
 
-async fn carry(client: &mut TcpStream, server: &mut TcpStream, fault: Option<Fault>) -> Stop {
+async fn carry(
+    shared: &Shared,
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    fault: Option<Fault>,
+) -> Stop {
     let (up, down) = match fault {
         Some(Fault::Cut(After::Up(bytes), _)) => (bytes, u64::MAX),
         Some(Fault::Cut(After::Down(bytes), _)) => (u64::MAX, bytes),
@@ -79,8 +85,8 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, fault: Option<Fau
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     // each direction ends by itself
-    let up = pump(&mut from_client, &mut to_server, up, None);
-    let down = pump(&mut from_server, &mut to_client, down, wait);
+    let up = pump(shared, &mut from_client, &mut to_server, up, None);
+    let down = pump(shared, &mut from_server, &mut to_client, down, wait);
     match tokio::try_join!(up, down) {
         Ok(_) => Stop::Over,
         Err(stop) => stop,
@@ -89,6 +95,7 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, fault: Option<Fau
 
 /// Carry at most so many bytes, or all there are; with a wait one at a time.
 async fn pump(
+    shared: &Shared,
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     mut left: u64,
@@ -104,6 +111,7 @@ async fn pump(
         }
         to.write_all(&buffer[..read]).await?;
         left -= read as u64;
+        shared.carried.fetch_add(read as u64, Ordering::Relaxed);
         if let Some(wait) = wait {
             tokio::time::sleep(wait).await;
         }
@@ -112,7 +120,7 @@ async fn pump(
 }
 
 /// The server has accepted, and waits for our word.
-async fn lose(mut client: TcpStream, mut server: TcpStream, order: Order) -> io::Result<()> {
+async fn lose(shared: &Shared, mut client: TcpStream, mut server: TcpStream, order: Order) -> io::Result<()> {
     let Some((bytes, ending)) = order.loss.cut() else { return Ok(()) };
     if ending == Ending::Silence {
         // both sides stay open; who waits for our word may be gone
@@ -125,7 +133,7 @@ async fn lose(mut client: TcpStream, mut server: TcpStream, order: Order) -> io:
         return Ok(());
     }
     let _ = order.done.send(());
-    match pump(&mut server, &mut client, bytes, None).await {
+    match pump(shared, &mut server, &mut client, bytes, None).await {
         Err(Stop::Broken(error)) => Err(error),
         _ => end(client, ending).await,
     }

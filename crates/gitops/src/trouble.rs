@@ -92,8 +92,11 @@ impl Trouble {
             "non-fast-forward",
             "stale info",
         ];
+        // Git's words (`refs.c`) for a branch `a` where ours is `a/b`, or the other way round: no time mends that
+        const IN_THE_WAY: &str = " exists; cannot create ";
         let lower = status.to_ascii_lowercase();
-        let race = RACE.iter().any(|word| lower.contains(word));
+        let race = RACE.iter().any(|word| lower.contains(word))
+            && ![status, said].iter().any(|words| words.contains(IN_THE_WAY));
         let class = if race { Class::Contention } else { Class::Lasting(Kind::Refused) };
         // git explains a held lock at length; its first sentence tells it all
         let said = if race { said.split_once(".\n").map_or(said, |(first, _)| first) } else { said };
@@ -158,5 +161,9 @@ mod tests {
             Trouble::of_rejection("pre-receive hook declined", "not on\nFridays", &Secrets::default());
         let refused = Class::Lasting(Kind::Refused);
         assert_eq!(trouble, Trouble::new(refused, "pre-receive hook declined: not on Fridays"));
+        let said =
+            "error: cannot lock ref 'refs/heads/a/b': 'refs/heads/a' exists; cannot create 'refs/heads/a/b'";
+        let trouble = Trouble::of_rejection("failed to update ref", said, &Secrets::default());
+        assert_eq!(trouble, Trouble::new(refused, format!("failed to update ref: {said}")));
     }
 }

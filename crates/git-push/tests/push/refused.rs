@@ -43,6 +43,15 @@ async fn a_status_has_its_class() {
 }
 
 #[tokio::test]
+async fn a_branch_whose_name_is_in_the_way_of_ours_is_no_lost_race() {
+    let server = Server::plain().await.unwrap();
+    let ended = Case::new(&server, "r-1", "web", 1).run(&["--branch=main/more"]);
+    let line = "error: cannot push to branch `main/more` at `HOST`: failed to update ref: error: cannot lock ref \
+                'refs/heads/main/more': 'refs/heads/main' exists; cannot create 'refs/heads/main/more'";
+    assert_eq!(ended.last(&server), (31, line.to_owned()));
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_shown_once_a_connection() {
     let server = Server::plain().await.unwrap();
     let case = Case::new(&server, "r-1", "web", 1);

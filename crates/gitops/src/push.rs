@@ -181,7 +181,9 @@ impl Remote {
             }
             // an earlier offer of the same commit may still be under way
             Sent::Not { trouble, offered: false } => match trouble.class {
-                Class::Lasting(_) if offer.is_none() => Err(self.failure("push", &trouble)),
+                Class::Lasting(_) if offer.as_ref().is_none_or(|o| !o.open) => {
+                    Err(self.failure("push", &trouble))
+                }
                 _ => Ok(Attempt::Again(trouble)),
             },
         }

@@ -1,5 +1,7 @@
 //! What is refused, by whom, in which words, and that nothing happens then.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use testbed::git::{Entry, Fault, On, Server};
@@ -40,6 +42,19 @@ async fn a_status_has_its_class() {
         assert_eq!(ended.last(&server), (code, line), "{on:?} {status}");
     }
     assert_eq!(server.git().log().unwrap().len(), 1);
+}
+
+/// That an earlier offer was not taken is certain: what refuses us now is the last word.
+#[tokio::test]
+async fn who_may_not_push_any_more_is_told_so_at_once() {
+    let server = Server::plain().await.unwrap();
+    server.fault(On::Push, Fault::Locked);
+    // the first is let through
+    server.fault(On::PushRefs, Fault::Late(Duration::ZERO));
+    (0..100).for_each(|_| server.fault(On::PushRefs, Fault::Status(403, None)));
+    let ended = Case::new(&server, "r-1", "web", 1).run(&["--timeout=60s"]);
+    let line = "error: cannot push to branch `main` at `HOST`: http status 403, access denied";
+    assert_eq!(ended.last(&server), (30, line.to_owned()));
 }
 
 #[tokio::test]

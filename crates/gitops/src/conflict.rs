@@ -28,6 +28,15 @@ impl Remote {
         .hint("the base is the commit that the files were rendered against")
     }
 
+    /// A branch that was at `before` is not there any more. Begun anew it would hold this change and nothing else, and whoever follows
+    /// it would take all else for removed.
+    pub(crate) fn gone(&self, before: Oid) -> Failure {
+        let what =
+            format!("cannot change {}: it is gone, and was at commit `{before}` a moment ago", self.place());
+        Failure::new(Kind::Conflict, what)
+            .hint("whoever removed it can say why; a run now would begin it anew")
+    }
+
     pub(crate) fn other_content(&self, change: &Change) -> Failure {
         let id = change.marker.as_ref().map_or("", |m| m.request_id.as_str());
         let what = format!("request `{id}` is on {} already, with other content", self.place());

@@ -141,10 +141,14 @@ impl Remote {
             Class::Lasting(_) if offer.as_ref().is_none_or(|o| !o.open) => Err(self.cannot_read(&trouble)),
             _ => Ok(Attempt::Again(trouble)),
         };
+        let before = self.looked().and_then(|look| look.tip);
         let tip = match protocol::fetched(self.fetch(context.deadline())) {
             Ok(tip) => tip,
             Err(trouble) => return again_or(trouble, offer),
         };
+        if let (None, Some(before), None) = (tip, before, self.start) {
+            return Err(self.gone(before));
+        }
         match protocol::settled(self.settle(offer.as_ref(), tip, context.deadline())) {
             Ok(Some(pushed)) => return Ok(Attempt::Done(pushed)),
             Ok(None) => {}

@@ -130,6 +130,25 @@ async fn a_commit_that_was_taken_back_meanwhile_stays_so() {
     assert_eq!(server.faults_left(), 0);
 }
 
+/// A branch of which nothing but our files is left would have Argo CD remove every other machine.
+#[tokio::test]
+async fn a_branch_that_is_removed_meanwhile_is_not_begun_anew() {
+    let server = Server::plain().await.unwrap();
+    let first = server.git().tip().unwrap();
+    for flags in [vec![], vec![format!("--base={first}")]] {
+        let case = Case::new(&server, "r-1", "web", 1);
+        let gone = ["update-ref", "-d", "refs/heads/main"].map(str::to_owned).to_vec();
+        server.fault(On::PushRefs, Fault::Meanwhile(gone));
+        let ended = case.run(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        let line = format!(
+            "error: cannot change branch `main` at `HOST`: it is gone, and was at commit `{first}` a moment ago"
+        );
+        assert_eq!((ended.last(&server), ended.results["outcome"].as_str()), ((20, line), "conflict"));
+        assert!(server.git().tip().is_err(), "it was begun anew");
+        server.git().git(&["update-ref", "refs/heads/main", &first]).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_passes_is_tried_again() {
     let server = Server::plain().await.unwrap();

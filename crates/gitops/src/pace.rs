@@ -4,13 +4,19 @@
 //! wait cannot be asked; what can be seen is how long an attempt takes, which grows with the crowd at the server, and how many
 //! commits land meanwhile. A lost race therefore waits for a random part of a bound that is at least twice the last attempt,
 //! and that grows while the branch is busy and shrinks while it is not.
+//!
+//! A server that is not well is another matter: after the first trouble, which most often is an answer that was lost, it is asked
+//! again soon, and from then on at most once a second on average, as an attempt is up to four requests.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use step::Context;
 
 /// The first wait is at most this long.
 const FIRST: Duration = Duration::from_millis(200);
+/// The bound of the wait after the second trouble; a wait is at least half of its bound from there on.
+const AGAIN: Duration = Duration::from_secs(2);
 /// No wait for a server that is not well is longer.
 const LONGEST: Duration = Duration::from_secs(20);
 /// No wait after a lost race is longer.
@@ -22,28 +28,40 @@ const STEPS: (f64, f64) = (1.3, 0.7);
 /// How soon a wish to stop is seen.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// The bound of the next wait.
+/// How long the next wait is.
 #[derive(Debug)]
-pub(crate) struct Pace(Duration);
+pub(crate) struct Pace {
+    bound: Duration,
+    /// The server was not well before.
+    troubled: bool,
+}
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(FIRST)
+        Self { bound: FIRST, troubled: false }
     }
 }
 
 impl Pace {
-    /// The server did not answer, or not well: the next wait but one is at most twice as long.
+    /// The server did not answer, or not well, or the branch is held by somebody who does not move it.
     pub(crate) fn trouble(&mut self, context: &Context) {
-        pause(self.0, context);
-        self.0 = (self.0 * 2).min(LONGEST);
+        pause(self.troubled(), context);
+    }
+
+    /// From when to when the next wait may last: each the double of the one before.
+    fn troubled(&mut self) -> RangeInclusive<Duration> {
+        if !std::mem::replace(&mut self.troubled, true) {
+            return Duration::ZERO..=self.bound.min(LONGEST);
+        }
+        self.bound = (self.bound * 2).clamp(AGAIN, LONGEST);
+        self.bound / 2..=self.bound
     }
 
     /// Somebody else was faster, in an attempt that took `took`. In the time between our looks at the branch, `since`, at least `landed`
     /// commits have; nothing is known of that after the first look.
     pub(crate) fn lost(&mut self, took: Duration, course: Option<(Duration, usize)>, context: &Context) {
-        self.0 = after(self.0, took, course);
-        pause(self.0, context);
+        self.bound = after(self.bound, took, course);
+        pause(Duration::ZERO..=self.bound, context);
     }
 }
 
@@ -60,10 +78,10 @@ fn after(bound: Duration, took: Duration, course: Option<(Duration, usize)>) -> 
     bound.mul_f64(step).max(took * 2).clamp(FIRST, CROWD)
 }
 
-/// Wait for a random part of the bound: writers that lost one race together must not meet again ("full jitter"). Ends
-/// early at the deadline or when asked to stop.
-fn pause(bound: Duration, context: &Context) {
-    let until = Instant::now() + bound.mul_f64(rand::random_range(0.0..=1.0)).min(context.left());
+/// Wait for a random time in this range: writers that failed together must not meet again ("jitter"). Ends early at the deadline
+/// or when asked to stop.
+fn pause(range: RangeInclusive<Duration>, context: &Context) {
+    let until = Instant::now() + rand::random_range(range).min(context.left());
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         if context.stopping() {
             return;
@@ -96,13 +114,26 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_not_well_is_asked_again_soon_and_then_seldom() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.troubled(), Duration::ZERO..=FIRST);
+        for bound in [2, 4, 8, 16, 20, 20] {
+            assert_eq!(pace.troubled(), SECOND * bound / 2..=SECOND * bound);
+        }
+        // a crowd that has made the waits long does not make them shorter
+        let mut pace = Pace { bound: SECOND * 60, troubled: false };
+        assert_eq!(pace.troubled(), Duration::ZERO..=SECOND * 20);
+        assert_eq!(pace.troubled(), SECOND * 10..=SECOND * 20);
+    }
+
+    #[test]
     fn a_wait_ends_when_asked_to_stop_and_at_the_deadline() {
         let (stopped, over) = (Context::new(Duration::from_hours(1)), Context::new(Duration::ZERO));
         stopped.stop();
         let start = Instant::now();
         let mut pace = Pace::default();
         (0..20).for_each(|_| pace.trouble(&stopped));
-        assert_eq!(pace.0, SECOND * 20);
+        assert_eq!(pace.bound, SECOND * 20);
         (0..20).for_each(|_| pace.lost(SECOND * 30, None, &over));
         assert!(start.elapsed() < SECOND * 5);
     }

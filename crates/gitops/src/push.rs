@@ -10,7 +10,7 @@ use crate::change::{Change, commit_id};
 use crate::exchange::Sent;
 use crate::history::Search;
 use crate::pace::Pace;
-use crate::remote::{LAST_LOOK, Remote, local};
+use crate::remote::{LAST_LOOK, Remote, Sight, local};
 use crate::tree::{Edit, Plan, Verdict, Write};
 use crate::trouble::{Class, Trouble};
 use crate::{history, protocol, tree};
@@ -69,18 +69,20 @@ impl Remote {
                 Attempt::Again(trouble) => trouble,
             };
             tracing::info!("attempt {attempt} to push: {}", trouble.words);
-            let (race, took) = (trouble.class == Class::Contention, begun.elapsed());
+            let (look, took) = (self.looked(), begun.elapsed());
+            // of a race that nobody wins, somebody holds the lock of the branch and does nothing
+            let stuck = before.zip(look).is_some_and(|(before, look): (Sight, Sight)| before.tip == look.tip);
+            let race = trouble.class == Class::Contention;
             // what the deadline cut short says less than what happened before
             if last.is_none() || !context.left().is_zero() {
                 last = Some(trouble);
             }
-            if race {
-                let look = self.looked();
+            if race && !stuck {
                 pace.lost(took, before.zip(look).map(|(before, look)| self.course(before, look)), context);
-                before = look;
             } else {
                 pace.trouble(context);
             }
+            before = if race { look } else { before };
         }
         self.give_up(change, offer.as_ref(), last.as_ref())
     }

@@ -8,6 +8,7 @@
 
 mod app;
 mod contention;
+mod counted;
 mod cut;
 mod elsewhere;
 mod faults;

@@ -37,9 +37,18 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// With one commit on `main`.
+    /// With one commit on `main`, plain HTTP.
     pub async fn open() -> Result<Self> {
-        let (server, sshd) = (Server::plain().await?, Sshd::start()?);
+        Self::before(Server::plain().await?)
+    }
+
+    /// The same, where HTTP goes by TLS.
+    pub async fn secure() -> Result<Self> {
+        Self::before(Server::tls(Ipv4Addr::LOCALHOST.into()).await?)
+    }
+
+    fn before(server: Server) -> Result<Self> {
+        let sshd = Sshd::start()?;
         let proxy = Proxy::start(server.git())?;
         let http = proxy.before(server.address())?;
         let ssh = proxy.before((Ipv4Addr::LOCALHOST, sshd.port()).into())?;
@@ -48,6 +57,7 @@ impl Doors {
         let credentials = doors.credentials.path();
         fs::write(credentials.join(".git-credentials"), format!("{}\n", doors.url(Over::Http)?))?;
         fs::write(credentials.join(".gitconfig"), "[credential]\n\thelper = store\n")?;
+        fs::write(credentials.join("ca-bundle.crt"), doors.server.ca_pem())?;
         Ok(doors)
     }
 
@@ -61,6 +71,36 @@ impl Doors {
                 format!("ssh://{}@{}{}", Sshd::user()?, self.ssh, self.server.repository().display())
             }
         })
+    }
+
+    /// The certificate authority of [`Doors::secure`] as a flag of this project's binaries.
+    pub fn authorities(&self) -> String {
+        format!("--ssl-ca-directory={}", self.credentials.path().display())
+    }
+
+    /// Host and port as messages name them.
+    pub fn host(&self, over: Over) -> String {
+        match over {
+            Over::Http => self.http.to_string(),
+            Over::Ssh => self.ssh.to_string(),
+        }
+    }
+
+    /// From now on the key may read over SSH and not push: the server says these words (without quotes) and is gone, as forges do with a
+    /// key that may only read, and with a repository that is archived.
+    pub fn only_read(&self, words: &str) -> Result<()> {
+        let (at, folder) = (|name: &str| self.sshd.folder().join(name), self.sshd.folder().display());
+        let script = format!(
+            "case $SSH_ORIGINAL_COMMAND in *receive-pack*) echo '{words}' >&2; exit 1;; esac\neval \"$SSH_ORIGINAL_COMMAND\"\n"
+        );
+        fs::write(at("only-read"), script)?;
+        let key = fs::read_to_string(at("ssh/id_ed25519.pub"))?;
+        Ok(fs::write(at("authorized_keys"), format!("command=\"sh {folder}/only-read\" {key}"))?)
+    }
+
+    /// From now on the key is none of those that may log in over SSH.
+    pub fn refuse_key(&self) -> Result<()> {
+        Ok(fs::write(self.sshd.folder().join("authorized_keys"), "")?)
     }
 
     /// What git calls to reach it over SSH.

@@ -39,8 +39,9 @@ impl Trouble {
         Self::new(Class::Passing, one_line(&secrets.redact(error.message()), WORDS))
     }
 
-    /// What a server says in place of its first words, before anything was asked of it. Whether it will say so the next time is told by
-    /// the words of git (`setup.c`), GitHub, Gitea and GitLab for a repository that is not there.
+    /// What a server says in place of its first words, before anything was asked of it. The words are those of git (`setup.c`), GitHub,
+    /// GitLab, Gitea and Gerrit for a repository that is not there, and for one that the key may not read or not push to; all they
+    /// decide is whether it is asked again, for nothing was sent.
     pub(crate) fn of_refusal(words: &str, secrets: &Secrets) -> Self {
         const ABSENT: [&str; 4] = [
             "does not appear to be a git repository",
@@ -48,9 +49,16 @@ impl Trouble {
             "repository does not exist",
             "could not be found",
         ];
+        const DENIED: [&str; 5] = ["permission", "access denied", "not allowed", "denied to", "read-only"];
         let lower = words.to_ascii_lowercase();
-        let absent = ABSENT.iter().any(|words| lower.contains(words));
-        let class = if absent { Class::Lasting(Kind::Usage) } else { Class::Passing };
+        let has = |known: &[&str]| known.iter().any(|words| lower.contains(words));
+        let class = if has(&ABSENT) {
+            Class::Lasting(Kind::Usage)
+        } else if has(&DENIED) {
+            Class::Lasting(Kind::Permission)
+        } else {
+            Class::Passing
+        };
         Self::new(class, one_line(&secrets.redact(&format!("the server says: {words}")), WORDS))
     }
 
@@ -133,6 +141,8 @@ mod tests {
                 "remote: The project you were looking for could not be found or you do not have permission",
                 usage,
             ),
+            ("ERROR: Permission to team/machines.git denied to deploy key", permission),
+            ("ERROR: This repository was archived so it is read-only.", permission),
             ("fatal: too many connections", Class::Passing),
         ] {
             assert_eq!(Trouble::of_refusal(words, &Secrets::default()).class, wanted, "{words}");

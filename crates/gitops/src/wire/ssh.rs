@@ -53,12 +53,11 @@ fn allow(session: &Session, left: Duration) {
 impl Shell {
     /// Connect, check who it is, and log in. Nothing but the protocol's own is sent to a server that is not known.
     pub(crate) fn open(place: Place<'_>, login: &Login, patience: Patience) -> Result<Self, Trouble> {
-        let passing = |what: &str, why: &dyn fmt::Display| {
-            Trouble::new(Class::Passing, format!("{what} {}: {why}", place.name))
-        };
+        let passing =
+            |what: &str, why: &dyn fmt::Display| Trouble::new(Class::Passing, format!("{what}: {why}"));
         let permission = |words: &str| Trouble::new(Class::Lasting(Kind::Permission), words);
         let socket = dial(place.name, place.port, patience)?;
-        let unreachable = |why: &dyn fmt::Display| passing("no SSH with", why);
+        let unreachable = |why: &dyn fmt::Display| passing("SSH handshake", why);
         let mut session = Session::new().map_err(|error| unreachable(&error.message()))?;
         let own = socket.try_clone().map_err(|error| unreachable(&error))?;
         session.set_tcp_stream(own);
@@ -87,12 +86,12 @@ impl Shell {
                     "the private key cannot be read: it has a passphrase, or is of a kind that is not known";
                 return Err(Trouble::new(Class::Lasting(Kind::Usage), why));
             }
-            _ => return Err(passing("cannot log in at", &refused.message())),
+            _ => return Err(passing("cannot log in", &refused.message())),
         }
         // a connection that is lost meanwhile looks like a refusal, and tells no more
         match session.auth_methods(place.user) {
             Err(error) if error.code() != ErrorCode::Session(AUTHENTICATION_FAILED) => {
-                Err(passing("cannot log in at", &error.message()))
+                Err(passing("cannot log in", &error.message()))
             }
             _ => Err(permission("it refuses the key")),
         }

@@ -6,6 +6,7 @@
 
 mod check;
 mod definition;
+mod explain;
 mod files;
 mod report;
 mod schema;
@@ -67,6 +68,9 @@ pub struct Args {
     /// Print the JSON Schema of requests and do nothing else
     #[arg(long)]
     pub schema: bool,
+    /// Print what a code of a problem means, with an example and the way out, and do nothing else
+    #[arg(long, value_name = "CODE")]
+    pub explain: Option<String>,
     #[command(flatten)]
     edge: EdgeArgs,
 }
@@ -86,6 +90,11 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
     if args.schema {
         files::write_out(vm::schema::REQUEST)?;
         return Ok(Done::new("schema printed"));
+    }
+    if let Some(word) = &args.explain {
+        let code = explain::code(word)?;
+        files::write_out(&explain::text(code))?;
+        return Ok(Done::new(format!("`{code}` explained")));
     }
     if args.output.is_none() && args.report.as_deref().is_some_and(files::is_stdio) {
         return Err(Failure::new(Kind::Usage, "both the report and the request would go to standard output")
@@ -168,7 +177,11 @@ fn publish(verdict: &Verdict, policy: &Policy, context: &Context) {
 }
 
 fn kind(problems: &[Problem]) -> Kind {
-    match Class::of(problems) {
+    kind_of(Class::of(problems))
+}
+
+const fn kind_of(class: Class) -> Kind {
+    match class {
         Class::Invalid => Kind::Invalid,
         Class::Denied => Kind::Denied,
         Class::Conflict => Kind::Conflict,

@@ -295,3 +295,35 @@ fn the_schema_is_printed_as_it_is_published() {
     assert_eq!((ended.code, ended.err.as_str()), (0, "done: schema printed\n"));
     assert_eq!(ended.out, vm::schema::REQUEST);
 }
+
+#[test]
+fn a_code_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = run(folder.path(), &["--explain=e_pattern"], "");
+    assert_eq!((ended.code, ended.err.as_str()), (0, "done: `E_PATTERN` explained\n"));
+    assert_eq!(
+        ended.out,
+        "E_PATTERN: Not of the form that the field takes.\n\nExit code 10 (`invalid`).\n\n\
+         What is refused, for example:\n\n    memory: 4GB\n\nWhat it is told:\n\n    \
+         /spec/compute/memory: E_PATTERN: expected a whole number and a unit, such as `512Mi`, `8Gi` or `2Ti`, at most 1024Ti, got `4GB`\n\n\
+         The way out: Write the value in the form that the message describes. Amounts have a unit of powers of two: `Mi`, `Gi` or `Ti`. \
+         Names are in small letters.\n"
+    );
+    for code in vm::problem::Code::ALL {
+        let ended = run(folder.path(), &[&format!("--explain={code}")], "");
+        assert_eq!((ended.code, ended.err), (0, format!("done: `{code}` explained\n")));
+        assert!(
+            ended.out.starts_with(&format!("{code}: ")) && ended.out.contains("\nThe way out: "),
+            "{code}"
+        );
+    }
+    for (word, hint) in [
+        ("E_PATERN", "did you mean `E_PATTERN`"),
+        ("e_policy_namspace", "did you mean `E_POLICY_NAMESPACE`"),
+        ("nonsense", "every code is in docs/reference/errors.md"),
+    ] {
+        let ended = run(folder.path(), &[&format!("--explain={word}")], "");
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""));
+        assert_eq!(ended.err, format!("error: there is no code `{word}`\nhint: {hint}\n"));
+    }
+}

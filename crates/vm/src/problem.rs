@@ -7,6 +7,10 @@ use serde::{Serialize, Serializer};
 
 use crate::name::is_unprintable;
 
+mod explanation;
+
+pub use explanation::Explanation;
+
 /// The longest line that a problem becomes, in bytes.
 pub const LINE: usize = 200;
 /// The longest part of a value or key that is echoed, in characters.

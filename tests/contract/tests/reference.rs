@@ -1,10 +1,14 @@
-//! `docs/reference/steps.md` is what the binaries say of themselves; `SNAPSHOTS=overwrite` writes it anew.
+//! `docs/reference/steps.md` is what the binaries say of themselves, `docs/reference/errors.md` the table of codes;
+//! `SNAPSHOTS=overwrite` writes them anew.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
 use step::{EVERY_STEP, Kind, Step};
+use vm::problem::{Class, Code};
 
 const EDGE: [&str; 3] = ["timeout", "log-format", "outcome-path"];
 
@@ -71,8 +75,95 @@ fn reference() -> String {
     text
 }
 
+fn errors() -> String {
+    let mut text = "# Errors\n\n\
+        Written by a test from the table that `validate-request --explain CODE` prints; do not edit.\n\n\
+        What is wrong with a request is told one problem a line: where, as a JSON pointer, the code, what is expected and what is\n\
+        there, and a hint where the way out is known. All are found in one pass. The codes stay as they are; the words behind them may\n\
+        become better. Every example below is refused so by a test.\n"
+        .to_owned();
+    for code in Code::ALL {
+        let kind = match code.class() {
+            Class::Invalid => Kind::Invalid,
+            Class::Denied => Kind::Denied,
+            Class::Conflict => Kind::Conflict,
+            Class::Superseded => Kind::Superseded,
+        };
+        let more = code.explanation();
+        writeln!(
+            text,
+            "\n## {code}\n\n{} Exit code {} (`{}`).\n",
+            code.meaning().trim(),
+            kind.code(),
+            kind.word()
+        )
+        .unwrap();
+        let under = if more.example.is_empty() { "Under a policy with" } else { "under a policy with" };
+        for (before, lines) in [(String::new(), more.example), (format!("{under}\n\n"), more.policy)] {
+            if !lines.is_empty() {
+                writeln!(text, "{before}```yaml\n{lines}\n```\n").unwrap();
+            }
+        }
+        let told = if more.example.is_empty() && more.policy.is_empty() {
+            "Told in these words, for one:"
+        } else {
+            "is told"
+        };
+        writeln!(text, "{told}\n\n```text\n{}\n```\n\n{}", more.answer, more.way_out).unwrap();
+    }
+    text
+}
+
+fn is_current(name: &str, text: String) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
+    snapbox::assert_data_eq!(text, snapbox::Data::read_from(&file, None).raw());
+}
+
 #[test]
 fn the_reference_is_what_the_binaries_say() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/steps.md");
-    snapbox::assert_data_eq!(reference(), snapbox::Data::read_from(&file, None).raw());
+    is_current("steps.md", reference());
+}
+
+#[test]
+fn errors_are_told_as_the_binary_explains_them() {
+    is_current("errors.md", errors());
+}
+
+/// Each fixture: what is asked, its policy included, and the lines that it is told.
+fn fixtures() -> Vec<(String, Vec<String>)> {
+    let mut fixtures: BTreeMap<_, (String, Vec<String>)> = BTreeMap::new();
+    for folder in ["invalid", "day-two/invalid"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/requests").join(folder);
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            let stem = path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
+            let fixture = fixtures.entry((folder, stem)).or_default();
+            if path.extension().unwrap() == "expected" {
+                fixture.1 = text.lines().map(str::to_owned).collect();
+            } else {
+                fixture.0 += &text;
+            }
+        }
+    }
+    fixtures.into_values().collect()
+}
+
+#[test]
+fn every_example_of_an_error_is_refused_so() {
+    let fixtures = fixtures();
+    let mut missing = Vec::new();
+    for code in Code::ALL {
+        let more = code.explanation();
+        assert!(more.answer.contains(&format!(": {code}: ")), "{code}: its answer is that of another code");
+        let asks = |text: &str| {
+            let mut lines = more.example.lines().chain(more.policy.lines());
+            lines.all(|line| text.contains(line.trim_end_matches('…')))
+        };
+        let told = |lines: &[String]| lines.iter().any(|line| line == more.answer);
+        if !fixtures.iter().any(|(text, lines)| asks(text) && told(lines)) {
+            missing.push(code.word());
+        }
+    }
+    assert!(missing.is_empty(), "no fixture of tests/fixtures/requests shows the examples of {missing:?}");
 }

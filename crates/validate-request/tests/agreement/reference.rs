@@ -115,7 +115,7 @@ pub(crate) fn text() -> String {
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
     text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
     fields(&schema::followed(policy, policy), &mut text);
-    text += "\n## Codes\n\nThe codes of problems stay as they are.\n\n| code | meaning | exit code |\n| --- | --- | --- |\n";
+    text += "\n## Codes\n\nThe codes of problems stay as they are. [Errors](errors.md) has an example of each, and the way out.\n\n| code | meaning | exit code |\n| --- | --- | --- |\n";
     for code in Code::ALL {
         let exit = match code.class() {
             Class::Invalid => 10,

@@ -8,6 +8,7 @@ mod flags;
 mod folder;
 mod lock;
 mod output;
+mod preview;
 mod results;
 mod template;
 mod yaml;
@@ -52,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "PHASE")]
     pub phase: Option<Phase>,
     /// Folder to write the files to, by their paths in the repository; absent, empty, or holding the same
-    #[arg(long, value_name = "DIR", required_unless_present = "diff")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["diff", "preview"])]
     pub output: Option<PathBuf>,
     /// File for what `git-push` has to know besides the files: base, removals, marker, message
     #[arg(long, value_name = "FILE", requires = "definition", requires = "output")]
@@ -60,6 +61,9 @@ pub struct Args {
     /// Print the difference to this folder, a checkout of the repository
     #[arg(long, value_name = "DIR")]
     pub diff: Option<PathBuf>,
+    /// Print in words what would be created, changed, removed and kept, each with its risk; every phase unless one is given
+    #[arg(long)]
+    pub preview: bool,
     /// What the golden image was resolved to, cloned to the boot disk; absent, CDI resolves it when it makes the disk
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = flags::place, requires = "image_kind")]
     pub image_source: Option<(Label, Subdomain)>,
@@ -170,6 +174,18 @@ pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> 
             operation(args, &templates, day_two, definition, base.as_deref())?
         }
     };
+    if args.preview {
+        let held = held.as_ref().map(|(definition, _)| definition);
+        let text = match (&request, held) {
+            (Accepted::DayTwo(day_two), Some(definition)) => {
+                preview::operation(&templates, day_two, definition, args.phase, &args.site())?
+            }
+            (Accepted::Provision(new), held) => preview::provision(new, held, &outcome.files)?,
+            // refused above
+            (Accepted::DayTwo(_), None) => String::new(),
+        };
+        print(&text)?;
+    }
     results::set(args, &request, outcome.after.as_ref(), context)?;
     let done = put(args, &outcome, context)?;
     Ok(Done::new(done))
@@ -294,6 +310,12 @@ fn put(args: &Args, outcome: &Outcome, context: &Context) -> Result<String, Fail
         }
     }
     Ok(done)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| Failure::new(Kind::Usage, format!("cannot write to standard output: {error}")))
 }
 
 fn read_request(path: &Path) -> Result<Accepted, Failure> {

@@ -11,6 +11,7 @@ pub mod name;
 pub mod operation;
 pub mod plan;
 pub mod policy;
+pub mod preview;
 pub mod problem;
 pub mod quantity;
 pub mod request;

@@ -8,6 +8,7 @@ mod golden;
 mod lock;
 mod process;
 mod process_day_two;
+mod process_preview;
 mod refused;
 
 use std::path::{Path, PathBuf};

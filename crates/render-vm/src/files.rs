@@ -9,6 +9,7 @@ use vm::request::{Disk, Image, Request, Role};
 
 use crate::disk::{self, ImageSource, Storage};
 use crate::lock::{Broken, Expected, Lock};
+use crate::network;
 use crate::template::{Template, Templates};
 use crate::yaml;
 
@@ -162,15 +163,13 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         .filter(|disk| disk.role == Role::Data)
         .map(|disk| json!({ "name": disk.name, "claim": request.volume(disk.name.as_str()) }))
         .collect();
-    let interfaces: Vec<Value> = spec
-        .networks
-        .iter()
-        .map(|network| json!({ "name": network.name, "mac_address": request.mac_address(&network.name) }))
-        .collect();
+    let interfaces: Vec<Value> =
+        spec.networks.iter().map(|network| network::context(request, network)).collect::<Result<_, _>>()?;
     let cloud_init = cloud_init(request)?;
     let names = spec.disks.iter().filter(|disk| disk.role == Role::Data).map(|disk| disk.name.as_str());
     refuse_doubles("disk", names.chain(["root"]).chain(cloud_init.is_object().then_some(CLOUD_INIT)))?;
     refuse_doubles("network", spec.networks.iter().map(|network| network.name.as_str()))?;
+    network::one_primary(&spec.networks)?;
     Ok(json!({
         "name": spec.target.name,
         "namespace": spec.target.namespace,
@@ -302,6 +301,6 @@ fn refuse_doubles<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Resul
     Ok(())
 }
 
-fn refused(why: impl Into<String>) -> Refused {
+pub(crate) fn refused(why: impl Into<String>) -> Refused {
     Refused::Request(why.into())
 }

@@ -7,6 +7,7 @@ mod files;
 mod flags;
 mod folder;
 mod lock;
+mod network;
 mod output;
 mod preview;
 mod results;

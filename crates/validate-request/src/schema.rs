@@ -7,7 +7,7 @@ use step::{Failure, Kind};
 use vm::problem::{Code, Problem, echo, member, nearest};
 
 /// What other formats call our fields (those of `KupenStack`, DCM, OSAC, `KubeVirt` and golden paths): a hint, never a second dialect.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 21] = [
     ("vcpu", "cpu"),
     ("vcpus", "cpu"),
     ("cores", "cpu"),
@@ -22,6 +22,9 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("capacity", "size"),
     ("diskattachments", "disks"),
     ("virtualnetworks", "networks"),
+    ("network", "networkName"),
+    ("mac", "macAddress"),
+    ("networkattachmentdefinition", "networkName"),
     ("graceperiod", "forceAfterSeconds"),
     ("graceperiodseconds", "forceAfterSeconds"),
     ("failuredeadline", "deadlineSeconds"),

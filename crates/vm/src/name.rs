@@ -150,6 +150,52 @@ checked! {
     "an address such as `https://images.example/disk.qcow2`, without user, password or fragment"
 }
 
+checked! {
+    /// A `NetworkAttachmentDefinition` as Multus reads it: its name, which is then one of the machine's own namespace, or
+    /// `<namespace>/<name>`. Multus takes DNS labels for both (multus-cni `pkg/k8sclient`, `parsePodNetworkObjectName`).
+    NetworkName,
+    |text| text.split_once('/').map_or_else(|| is_label(text), |(namespace, name)| is_label(namespace) && is_label(name)),
+    "the name of a network such as `vlan-120`, or `<namespace>/<name>`"
+}
+
+checked! {
+    /// The address of a network card: unicast, in lower case. Neither the one that is none, nor the one that KubeVirt's bridge in
+    /// the pod has (kubevirt `pkg/network/link`, `IsReserved`).
+    MacAddress,
+    |text| {
+        let pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let multicast = |byte: &u8| matches!(byte, b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f');
+        text.split(':').count() == 6
+            && text.split(':').all(pair)
+            && !text.as_bytes().get(1).is_some_and(multicast)
+            && !MacAddress::RESERVED.contains(&text)
+    },
+    "a unicast address in lower case such as `02:5e:10:00:00:01`"
+}
+
+impl NetworkName {
+    /// The namespace, where it is given.
+    pub fn namespace(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(namespace, _)| namespace)
+    }
+
+    /// The name without namespace.
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// With a namespace, whether it was given or not.
+    #[must_use]
+    pub fn within(&self, own: &Label) -> Self {
+        if self.namespace().is_some() { self.clone() } else { Self(format!("{own}/{}", self.0)) }
+    }
+}
+
+impl MacAddress {
+    /// Addresses of the right form that no machine may have.
+    pub const RESERVED: [&'static str; 2] = ["00:00:00:00:00:00", "02:00:00:00:00:00"];
+}
+
 pub(crate) fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     (1..=63).contains(&text.len())

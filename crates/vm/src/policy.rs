@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{Label, Subdomain};
+use crate::name::{Label, NetworkName, Subdomain};
 use crate::quantity::Quantity;
 use crate::request::ApiVersion;
 
@@ -50,6 +50,8 @@ pub struct Policy {
     pub instance_types: Vec<Wildcard>,
     /// Where machines may boot from.
     pub images: Images,
+    /// Networks besides the pod network: `<name>` of the machine's own namespace, or `<namespace>/<name>`; empty means none.
+    pub networks: Vec<Wildcard>,
     /// Files of commands that patches may name.
     pub patch_profiles: Vec<Wildcard>,
     /// The storage class behind each tier.
@@ -119,11 +121,19 @@ pub struct Allow {
     pub cpu_and_memory: bool,
     /// Name another cluster than the default.
     pub cluster_by_requester: bool,
+    /// Choose the addresses of network interfaces.
+    pub mac_address: bool,
 }
 
 impl Default for Allow {
     fn default() -> Self {
-        Self { user_data: false, user_data_secret: false, cpu_and_memory: true, cluster_by_requester: false }
+        Self {
+            user_data: false,
+            user_data_secret: false,
+            cpu_and_memory: true,
+            cluster_by_requester: false,
+            mac_address: false,
+        }
     }
 }
 
@@ -266,6 +276,18 @@ impl Policy {
         namespace == own
             || sources.default.as_ref().is_some_and(|name| name.as_str() == namespace)
             || sources.namespaces.iter().any(|name| name.matches(namespace))
+    }
+
+    /// Whether a machine in `own` may hang on this network. What has no namespace in the list is of the machine's own.
+    pub fn allows_network(&self, network: &NetworkName, own: &str) -> bool {
+        let (namespace, name) = (network.namespace().unwrap_or(own), network.name());
+        self.networks.iter().any(|item| {
+            if item.as_str().contains('/') {
+                item.matches(&format!("{namespace}/{name}"))
+            } else {
+                namespace == own && item.matches(name)
+            }
+        })
     }
 
     /// Whether the list of registries names this image's place.

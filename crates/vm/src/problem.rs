@@ -98,7 +98,7 @@ codes! {
     ReservedName = "E_RESERVED_NAME",
     /// A name that leaves no room for the names made from it.
     NameTooLong = "E_NAME_TOO_LONG",
-    /// Not exactly one interface on the pod network.
+    /// No network interface, or one that no machine can have beside the others or on its network.
     Network = "E_NETWORK",
     /// An address that could be read in two ways.
     Url = "E_URL",
@@ -160,6 +160,8 @@ codes! {
     PolicyUserData = "E_POLICY_USER_DATA",
     /// The policy does not allow the file of commands.
     PolicyPatch = "E_POLICY_PATCH",
+    /// The policy does not allow the network, or a network address of one's own choice.
+    PolicyNetwork = "E_POLICY_NETWORK",
 }
 
 impl Code {

@@ -6,6 +6,7 @@
 //! [`Accepted`] is either.
 
 mod accepted;
+mod network;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use crate::name::{
 use crate::quantity::Quantity;
 
 pub use accepted::Accepted;
+pub use network::{Binding, Network, NetworkKind, NetworkModel};
 
 /// The one `apiVersion`.
 pub const API_VERSION: &str = "vmlifecycle.dev/v1alpha1";
@@ -238,26 +240,6 @@ pub enum Role {
     Data,
 }
 
-/// A network interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Network {
-    /// Its name within the machine.
-    pub name: Label,
-    /// What it hangs on.
-    #[serde(default, rename = "type")]
-    pub kind: NetworkKind,
-}
-
-/// What a network interface hangs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkKind {
-    /// The pod network, by masquerade.
-    #[default]
-    Pod,
-}
-
 /// Who may log in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -344,12 +326,6 @@ pub struct Checks {
 impl Target {
     fn in_cluster() -> Label {
         crate::layout::in_cluster()
-    }
-}
-
-impl Network {
-    fn pod_only() -> Vec<Self> {
-        vec![Self { name: crate::layout::default_network(), kind: NetworkKind::Pod }]
     }
 }
 

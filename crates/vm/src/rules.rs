@@ -7,6 +7,7 @@ mod day_two;
 mod image;
 mod machine;
 mod names;
+mod network;
 mod policy_file;
 mod site;
 mod text;
@@ -26,7 +27,7 @@ use crate::problem::{Code, Problem};
 pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Problem> {
     let mut found = Vec::new();
     let facts = Facts { request, schema: &schema };
-    for rule in [names::check, machine::check, image::check, day_two::check, text::check] {
+    for rule in [names::check, machine::check, network::check, image::check, day_two::check, text::check] {
         rule(&facts, &mut found);
     }
     site::check(&facts, policy, &mut found);

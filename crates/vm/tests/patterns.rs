@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use regex::Regex;
 use vm::name::{
-    HttpUrl, ImageReference, Label, Line, Package, PublicKey, RequestId, Subdomain, TimeZone, User,
+    HttpUrl, ImageReference, Label, Line, MacAddress, NetworkName, Package, PublicKey, RequestId, Subdomain,
+    TimeZone, User,
 };
 use vm::quantity::Quantity;
 
@@ -21,7 +22,7 @@ fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
-const DEFINITIONS: [Definition; 11] = [
+const DEFINITIONS: [Definition; 13] = [
     Definition { name: "label", rule: Label::RULE, takes: parses::<Label> },
     Definition { name: "subdomain", rule: Subdomain::RULE, takes: parses::<Subdomain> },
     Definition { name: "requestId", rule: RequestId::RULE, takes: parses::<RequestId> },
@@ -33,6 +34,8 @@ const DEFINITIONS: [Definition; 11] = [
     Definition { name: "quantity", rule: Quantity::RULE, takes: parses::<Quantity> },
     Definition { name: "timeZone", rule: TimeZone::RULE, takes: parses::<TimeZone> },
     Definition { name: "package", rule: Package::RULE, takes: parses::<Package> },
+    Definition { name: "networkName", rule: NetworkName::RULE, takes: parses::<NetworkName> },
+    Definition { name: "macAddress", rule: MacAddress::RULE, takes: parses::<MacAddress> },
 ];
 
 /// Whether the schema takes a string, as `jsonschema` reads it.
@@ -62,6 +65,7 @@ fn beyond_a_pattern(name: &str, text: &str) -> bool {
     match name {
         "quantity" => text.parse::<Quantity>().is_err(),
         "imageReference" | "httpUrl" => host() > 253,
+        "macAddress" => MacAddress::RESERVED.contains(&text),
         _ => false,
     }
 }
@@ -94,73 +98,87 @@ fn every_definition_has_a_type_and_its_words() {
     }
 }
 
+/// Values at the edges of the rules.
+const KNOWN: &[&str] = &[
+    "a",
+    "A",
+    "0",
+    "-",
+    "a-",
+    "-a",
+    "a.b",
+    "a..b",
+    ".a",
+    "a.",
+    "a_b",
+    "_a",
+    "a b",
+    " ",
+    "",
+    "\u{a0}",
+    "a\u{200b}",
+    "ü",
+    "a\n",
+    "\na",
+    "1Mi",
+    "0Mi",
+    "01Mi",
+    "1024Ti",
+    "1025Ti",
+    "1Ki",
+    "9999999999Ti",
+    "UTC",
+    "Europe/Berlin",
+    "Etc/GMT+5",
+    "a/b",
+    "Europe//Berlin",
+    "A/b/c",
+    "A/b/c/d",
+    "quay.io/a:1",
+    "quay.io/a",
+    "quay.io/a@sha256:0",
+    "quay.io:5000/a:1",
+    "quay/a:1",
+    "quay:5000/a:1",
+    "quay.io/a/:1",
+    "quay.io//a:1",
+    "quay.io/a:",
+    "quay.io/a:1:2",
+    "quay.io/a-:1",
+    "quay.io/A:1",
+    "https://a.b/c",
+    "http://a",
+    "https://",
+    "ftp://a/b",
+    "https://a:1/b",
+    "https://a:123456/b",
+    "https://a/b c",
+    "https://a/b#c",
+    "https://a@b/c",
+    "https://a?b",
+    "https://a/%20",
+    "https://a/[b]",
+    "https://a/$b",
+    "https://a/b\\c",
+    "02:5e:10:00:00:01",
+    "02:5E:10:00:00:01",
+    "02-5e-10-00-00-01",
+    "03:5e:10:00:00:01",
+    "02:00:00:00:00:00",
+    "02:5e:10:00:00",
+    "02:5e:10:00:00:1",
+    "02:5e:10:00:00:01:",
+    "infra/vlan-120",
+    "infra/vlan.120",
+    "infra/a/b",
+    "/a",
+];
+
 #[test]
 fn known_values() {
     let long = |n: usize| "a".repeat(n);
     let key = format!("ssh-ed25519 AAAA{}", "b".repeat(28));
     let hosts = |n: usize| vec!["a".repeat(60); n].join(".");
-    let values = [
-        "a",
-        "A",
-        "0",
-        "-",
-        "a-",
-        "-a",
-        "a.b",
-        "a..b",
-        ".a",
-        "a.",
-        "a_b",
-        "_a",
-        "a b",
-        " ",
-        "",
-        "\u{a0}",
-        "a\u{200b}",
-        "ü",
-        "a\n",
-        "\na",
-        "1Mi",
-        "0Mi",
-        "01Mi",
-        "1024Ti",
-        "1025Ti",
-        "1Ki",
-        "9999999999Ti",
-        "UTC",
-        "Europe/Berlin",
-        "Etc/GMT+5",
-        "a/b",
-        "Europe//Berlin",
-        "A/b/c",
-        "A/b/c/d",
-        "quay.io/a:1",
-        "quay.io/a",
-        "quay.io/a@sha256:0",
-        "quay.io:5000/a:1",
-        "quay/a:1",
-        "quay:5000/a:1",
-        "quay.io/a/:1",
-        "quay.io//a:1",
-        "quay.io/a:",
-        "quay.io/a:1:2",
-        "quay.io/a-:1",
-        "quay.io/A:1",
-        "https://a.b/c",
-        "http://a",
-        "https://",
-        "ftp://a/b",
-        "https://a:1/b",
-        "https://a:123456/b",
-        "https://a/b c",
-        "https://a/b#c",
-        "https://a@b/c",
-        "https://a?b",
-        "https://a/%20",
-        "https://a/[b]",
-        "https://a/$b",
-        "https://a/b\\c",
-    ];
     let made = [
         long(32),
         long(33),
@@ -191,7 +209,7 @@ fn known_values() {
         format!("quay.io/a:{}", long(128)),
         format!("quay.io/a:{}", long(129)),
     ];
-    for value in values.iter().map(|value| (*value).to_owned()).chain(made) {
+    for value in KNOWN.iter().map(|value| (*value).to_owned()).chain(made) {
         agree(&value).unwrap();
     }
 }

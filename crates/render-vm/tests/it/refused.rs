@@ -3,7 +3,7 @@
 
 use crate::{request, site};
 use render_vm::{Refused, Templates, render};
-use vm::request::{Disk, DiskSource, Network, NetworkKind, Request, Role};
+use vm::request::{Binding, Disk, DiskSource, Network, NetworkKind, NetworkModel, Request, Role};
 
 fn refusal(change: impl FnOnce(&mut Request)) -> String {
     let mut request = request("data-source-everything");
@@ -35,8 +35,45 @@ fn names_that_meet() {
         refusal(|r| r.spec.disks.push(data("root-d591c0"))),
         "two files would be called `disk-root-d591c0.yaml`"
     );
-    let network = Network { name: "main".parse().unwrap(), kind: NetworkKind::Pod };
+    let network = Network::pod("main".parse().unwrap());
     assert_eq!(refusal(|r| r.spec.networks.push(network)), "two networks would be called `main`");
+}
+
+#[test]
+fn networks_that_kubevirt_would_refuse() {
+    let lan = Network {
+        kind: NetworkKind::Multus,
+        network_name: Some("vlan-120".parse().unwrap()),
+        ..Network::pod("lan".parse().unwrap())
+    };
+    let pod = Network::pod("second".parse().unwrap());
+    for (network, why) in [
+        (Network { network_name: None, ..lan.clone() }, "the network `lan` has no `networkName`"),
+        (
+            Network { kind: NetworkKind::Pod, ..lan.clone() },
+            "the network `lan` is the pod network, and has a `networkName`",
+        ),
+        (
+            Network { binding: Some(Binding::Masquerade), ..lan.clone() },
+            "the network `lan` has a `binding` of another `type`",
+        ),
+        (
+            Network { binding: Some(Binding::Bridge), ..pod.clone() },
+            "the network `second` has a `binding` of another `type`",
+        ),
+        (
+            Network { primary: true, ..pod.clone() },
+            "the network `second` is the pod network, which is `primary` by itself",
+        ),
+        (
+            Network { binding: Some(Binding::Sriov), model: Some(NetworkModel::Virtio), ..lan.clone() },
+            "the network `lan` has a `model`, and with `sriov` the guest sees the device itself",
+        ),
+        (pod, "the network `second` is a second primary one"),
+        (Network { primary: true, ..lan }, "the network `lan` is a second primary one"),
+    ] {
+        assert_eq!(refusal(|r| r.spec.networks.push(network)), why);
+    }
 }
 
 #[test]

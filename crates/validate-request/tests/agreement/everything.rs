@@ -5,8 +5,8 @@ use vm::day_two::{
     Snapshot, Start, Undelete,
 };
 use vm::request::{
-    Accepted, Access, ApiVersion, Checks, Compute, Customization, Disk, DiskSource, Image, Kind, Lifecycle,
-    Metadata, Network, NetworkKind, Operation, Power, Request, Role, Spec, Target,
+    Accepted, Access, ApiVersion, Binding, Checks, Compute, Customization, Disk, DiskSource, Image, Kind,
+    Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power, Request, Role, Spec, Target,
 };
 
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -66,7 +66,15 @@ fn provision(image: Image) -> Request {
                 storage_class: Some(parsed("ceph")),
                 source: Some(DiskSource { snapshot: parsed("vmsnapshot-1-volume-root") }),
             }],
-            networks: vec![Network { name: parsed("default"), kind: NetworkKind::Pod }],
+            networks: vec![Network {
+                name: parsed("lan"),
+                kind: NetworkKind::Multus,
+                network_name: Some(parsed("infra/vlan-120")),
+                binding: Some(Binding::Bridge),
+                primary: true,
+                model: Some(NetworkModel::E1000e),
+                mac_address: Some(parsed("02:5e:10:00:00:01")),
+            }],
             access: Access {
                 user: Some(parsed("jane")),
                 ssh_keys: vec![parsed("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpNEKMNSmHRQXSBTUrxTPNX")],

@@ -96,6 +96,17 @@ system, and reckons that of the copy anew); a smaller disk is not made, and the 
 are made, and once more for an `undelete`, or a `repave` without an `image`.
 ";
 
+const NETWORKS: &str = "
+## Networks
+
+Without `networks` a machine has one interface, on the pod network. With `type: multus` an interface hangs on a `NetworkAttachmentDefinition`
+that the policy lists under `networks`; `vlan-120` is one of the machine's own namespace, in the request as in the policy, and
+`network-infra/vlan-120` one of that namespace. A machine may be on such networks alone. Its pod then still has the cluster's network, and the
+machine does not; with `primary: true` the pod itself is on that network (`multus.default`), which has to give it an address. `sriov` needs the
+SR-IOV operator's network. An address that is not chosen stays the same through a `repave`, as it is made from the machine's name and the id of the
+request that made it.
+";
+
 pub(crate) fn text() -> String {
     let policy = vm::schema::policy();
     let mut text = String::from(HEAD);
@@ -110,8 +121,9 @@ pub(crate) fn text() -> String {
     text += AGAINST;
     text += NAMES;
     text += PLACES;
+    text += NETWORKS;
     text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
-    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces. ";
+    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network. ";
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
     text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
     fields(&schema::followed(policy, policy), &mut text);

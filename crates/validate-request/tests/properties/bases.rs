@@ -20,7 +20,11 @@ pub(crate) fn base() -> Value {
                 {"name": "root", "role": "root", "size": "20Gi", "tier": "gold"},
                 {"name": "data", "role": "data", "size": "1Ti", "storageClass": "local-nvme", "source": {"snapshot": "before"}},
             ],
-            "networks": [{"name": "default", "type": "pod"}],
+            "networks": [
+                {"name": "default", "type": "pod", "binding": "masquerade", "model": "virtio"},
+                {"name": "lan", "type": "multus", "networkName": "infra/vlan-120", "binding": "bridge", "primary": false, "model": "e1000e",
+                 "macAddress": "02:5e:10:00:00:01"},
+            ],
             "access": {"user": "jane", "sshKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpNEKMNSmHRQXSBTUrxTPNX"]},
             "customization": {"hostname": "web", "timezone": "UTC", "packages": ["htop"]},
             "power": "on",

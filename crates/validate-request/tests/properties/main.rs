@@ -23,7 +23,8 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         "images": {"dataSources": {"default": "golden"}, "urlPrefixes": ["http://10.0.0.1/", "https://a.b/"]},
         "storageTiers": {"gold": "ceph", "silver": "nfs"},
         "storageClasses": ["local-*"],
-        "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true},
+        "networks": ["infra/*"],
+        "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true, "macAddress": true},
         "defaults": {"cluster": "prod", "tier": "silver", "gracePeriodSeconds": 60},
     }});
     CHECKER.policy(policy.to_string().as_bytes()).unwrap()
@@ -177,7 +178,8 @@ fn each_field_left_out_gets_an_answer_or_a_default() {
         "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /spec /spec/operation /spec/target \
          /spec/target/name /spec/target/namespace /spec/compute /spec/compute/cpu /spec/compute/memory /spec/image \
          /spec/image/source /spec/image/name /spec/disks /spec/disks/0/name /spec/disks/0/role /spec/disks/0/size \
-         /spec/disks/1/name /spec/disks/1/size /spec/disks/1/source/snapshot /spec/networks/0/name"
+         /spec/disks/1/name /spec/disks/1/size /spec/disks/1/source/snapshot /spec/networks/0/name \
+         /spec/networks/1/name /spec/networks/1/type /spec/networks/1/networkName"
     );
     let all = "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /spec /spec/operation /spec/target \
                /spec/target/name /spec/target/namespace";

@@ -82,6 +82,23 @@ fn golden_images_of_others_only_where_listed() {
 }
 
 #[test]
+fn networks_only_where_listed_and_a_name_alone_is_the_machines_own() {
+    let policy = policy(json!({"networks": ["infra/*", "vlan-1*", "other/lan"]}));
+    for (name, allowed) in [
+        ("infra/a", true),
+        ("infrastructure/a", false),
+        ("vlan-120", true),
+        ("own/vlan-120", true),
+        ("other/vlan-120", false),
+        ("other/lan", true),
+        ("lan", false),
+    ] {
+        assert_eq!(policy.allows_network(&name.parse().unwrap(), "own"), allowed, "{name}");
+    }
+    assert!(!Policy::default().allows_network(&"lan".parse().unwrap(), "own"));
+}
+
+#[test]
 fn a_pattern_is_for_the_whole_name() {
     let pattern = NamePattern::try_from("[a-z]+|x[0-9]".to_owned()).unwrap();
     for (name, matches) in [("web", true), ("x1", true), ("web1", false), ("1web", false), ("x12", false)] {

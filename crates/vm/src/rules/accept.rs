@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::day_two;
 use crate::policy::Policy;
-use crate::request::{Accepted, Image, Request, Target};
+use crate::request::{Accepted, Image, NetworkKind, Request, Target};
 
 /// The request with every default explicit: those of the format by its types, those of the site by its policy.
 ///
@@ -39,6 +39,10 @@ pub fn accept(request: &Value, policy: &Policy) -> Result<Request, serde_json::E
         if let Some(class) = disk.tier.as_ref().and_then(|tier| policy.storage_tiers.get(tier)) {
             disk.storage_class = Some(class.clone());
         }
+    }
+    for network in spec.networks.iter_mut().filter(|network| network.kind == NetworkKind::Multus) {
+        network.binding = Some(network.bound());
+        network.network_name = network.network_name.as_ref().map(|name| name.within(&spec.target.namespace));
     }
     image_namespace(&mut spec.image, &spec.target, policy);
     spec.customization.hostname.get_or_insert_with(|| spec.target.name.clone());

@@ -1,4 +1,4 @@
-//! Size, disks, networks, times: what one field says against what another does.
+//! Size, disks, times: what one field says against what another does.
 
 use crate::problem::{Code, Problem};
 use crate::quantity::Quantity;
@@ -15,7 +15,6 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     instance_type_alone(facts, COMPUTE[1], found);
     found.extend(root_disk(facts));
     source_of_root(facts, found);
-    found.extend(pod_network(facts));
     found.extend(time(facts));
     let sizes = DISKS.iter().flat_map(|disks| facts.items(disks)).map(|(disk, _)| format!("{disk}/size"));
     let memory = COMPUTE.iter().map(|compute| format!("{compute}/memory"));
@@ -106,26 +105,6 @@ fn source_of_root(facts: &Facts<'_>, found: &mut Vec<Problem>) {
             let problem = Problem::new(source, Code::Exclusive, message);
             found.push(problem.hint("name the snapshot there: `image: {source: snapshot, name: …}`"));
         }
-    }
-}
-
-fn pod_network(facts: &Facts<'_>) -> Option<Problem> {
-    if !facts.has("/spec/networks") || !facts.whole("/spec/networks") {
-        return None;
-    }
-    let networks = facts.items("/spec/networks");
-    let mut pods =
-        networks.iter().filter(|(_, network)| network.get("type").is_none_or(|kind| kind == "pod"));
-    match (pods.next(), pods.next()) {
-        (None, _) => Some(
-            Problem::new("/spec/networks", Code::Network, "no interface on the pod network")
-                .hint("leave `networks` out, or add `{name: default}`"),
-        ),
-        (_, Some((pointer, _))) => {
-            let message = "a second interface on the pod network";
-            Some(Problem::new(pointer, Code::Network, message).hint("remove it"))
-        }
-        _ => None,
     }
 }
 

@@ -5,9 +5,9 @@ use crate::policy::{Policy, Wildcard, listed};
 use crate::problem::{Code, Problem, echo, nearest};
 use crate::quantity::Quantity;
 
-use super::Facts;
 use super::image::{IMAGES, inside};
 use super::machine::{COMPUTE, DISKS};
+use super::{Facts, network};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     found.extend(operation(facts, policy));
@@ -30,6 +30,7 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
         found.extend(data_source(facts, policy, &format!("{at}/namespace")));
     }
     found.extend(profile(facts, policy));
+    network::site(facts, policy, found);
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {
@@ -232,7 +233,12 @@ fn data_source(facts: &Facts<'_>, policy: &Policy, pointer: &str) -> Option<Prob
     })
 }
 
-fn allowed(list: &[Wildcard]) -> String {
+/// The namespace of the machine, where it is right.
+pub(super) fn owner<'a>(facts: &Facts<'a>) -> &'a str {
+    facts.text("/spec/target/namespace").unwrap_or_default()
+}
+
+pub(super) fn allowed(list: &[Wildcard]) -> String {
     let names: Vec<&str> = list.iter().map(Wildcard::as_str).collect();
     format!("allowed: {}", several(&names))
 }

@@ -207,3 +207,30 @@ fn a_repave_that_is_rolled_back_leaves_its_records_alone() {
         assert_eq!(others, before.files.iter().collect::<Vec<_>>());
     }
 }
+
+/// A repave and a resize edit what Git holds: what else a request asked for is not theirs.
+#[test]
+fn what_else_was_asked_for_stays() {
+    let mut repository = Repository::provisioned("every-field");
+    let before = repository.clone();
+    let old = repository.definition().machine.unwrap().boot_disk().unwrap().claim.clone();
+    repository.run("R1", "repave", &json!({}), "repave");
+    repository.run("R2", "resize", &json!({"compute": {"instanceType": "u1.large"}}), "resize");
+    let new = repository.request("R1", "repave", &json!({})).volume("root");
+    let changed: Vec<String> = lines(&before, &repository)
+        .into_iter()
+        .filter(|line| line.starts_with("virtual-machine.yaml"))
+        .collect();
+    let claim = |sign: char, claim: &str| {
+        format!("virtual-machine.yaml {sign}{:?}", format!("            claimName: \"{claim}\"\n"))
+    };
+    assert_eq!(
+        changed,
+        [
+            r#"virtual-machine.yaml -"    name: \"u1.medium\"\n""#.to_owned(),
+            r#"virtual-machine.yaml +"    name: \"u1.large\"\n""#.to_owned(),
+            claim('-', &old),
+            claim('+', &new),
+        ]
+    );
+}

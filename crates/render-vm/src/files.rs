@@ -170,9 +170,15 @@ fn machine(request: &Request) -> Result<Value, Refused> {
     refuse_doubles("disk", names.chain(["root"]).chain(cloud_init.is_object().then_some(CLOUD_INIT)))?;
     refuse_doubles("network", spec.networks.iter().map(|network| network.name.as_str()))?;
     network::one_primary(&spec.networks)?;
+    if let Some(key) = spec.labels.keys().chain(spec.annotations.keys()).find(|key| key.platform().is_some())
+    {
+        return Err(refused(format!("the key `{key}` belongs to the platform")));
+    }
     Ok(json!({
         "name": spec.target.name,
         "namespace": spec.target.namespace,
+        "labels": spec.labels,
+        "annotations": spec.annotations,
         "digest": request.digest(),
         "request_id": request.metadata.request_id,
         "protected": spec.lifecycle.protected,

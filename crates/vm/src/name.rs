@@ -173,6 +173,50 @@ checked! {
     "a unicast address in lower case such as `02:5e:10:00:00:01`"
 }
 
+checked! {
+    /// The key of a label or an annotation: a name of at most 63 characters, with a DNS subdomain and `/` before it or not.
+    /// Kubernetes takes 317 characters; 253 are enough.
+    LabelKey,
+    |text| {
+        let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+        text.len() <= 253 && prefix.is_none_or(is_subdomain) && is_qualified(name)
+    },
+    "a key of at most 253 characters such as `team` or `corp.example/team`"
+}
+
+checked! {
+    /// The value of a label, not empty.
+    LabelValue,
+    is_qualified,
+    "at most 63 of A-Z, a-z, 0-9, ., _ and -, with a letter or digit first and last"
+}
+
+impl LabelKey {
+    /// Domains whose keys mean something to the platform, those below them included: who sets one steers a controller.
+    const PLATFORM: [&'static str; 11] = [
+        "kubernetes.io",
+        "k8s.io",
+        "kubevirt.io",
+        "openshift.io",
+        "argoproj.io",
+        "tekton.dev",
+        "cncf.io",
+        "istio.io",
+        "cilium.io",
+        "ovn.org",
+        "vmlifecycle.dev",
+    ];
+
+    /// The domain of the platform that the key belongs to, if it does.
+    pub fn platform(&self) -> Option<&'static str> {
+        let (prefix, _) = self.0.split_once('/')?;
+        let below = |domain: &str| {
+            prefix.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        Self::PLATFORM.into_iter().find(|domain| below(domain))
+    }
+}
+
 impl NetworkName {
     /// The namespace, where it is given.
     pub fn namespace(&self) -> Option<&str> {
@@ -202,6 +246,15 @@ pub(crate) fn is_label(text: &str) -> bool {
         && text.bytes().all(|b| inner(b) || b == b'-')
         && text.bytes().next().is_some_and(inner)
         && text.bytes().last().is_some_and(inner)
+}
+
+/// A "qualified name" of Kubernetes without its prefix.
+fn is_qualified(text: &str) -> bool {
+    let end = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    text.len() <= 63
+        && end(text.bytes().next())
+        && end(text.bytes().last())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn is_subdomain(text: &str) -> bool {

@@ -58,6 +58,10 @@ pub struct Policy {
     pub storage_tiers: BTreeMap<Label, Subdomain>,
     /// Storage classes that requests may name directly; empty means none.
     pub storage_classes: Vec<Wildcard>,
+    /// Keys of labels that requests may give; empty means none.
+    pub labels: Vec<Wildcard>,
+    /// Keys of annotations that requests may give; empty means none.
+    pub annotations: Vec<Wildcard>,
     /// What else requests may do.
     pub allow: Allow,
     /// Fields of `metadata` that have to be filled.

@@ -94,7 +94,7 @@ codes! {
     RootDisk = "E_ROOT_DISK",
     /// A name that is given twice.
     DuplicateName = "E_DUPLICATE_NAME",
-    /// A name that means something else, or one of digits alone.
+    /// A name or a key that means something else, or a name of digits alone.
     ReservedName = "E_RESERVED_NAME",
     /// A name that leaves no room for the names made from it.
     NameTooLong = "E_NAME_TOO_LONG",
@@ -162,6 +162,8 @@ codes! {
     PolicyPatch = "E_POLICY_PATCH",
     /// The policy does not allow the network, or a network address of one's own choice.
     PolicyNetwork = "E_POLICY_NETWORK",
+    /// The policy does not allow the label or the annotation.
+    PolicyLabel = "E_POLICY_LABEL",
 }
 
 impl Code {

@@ -8,10 +8,13 @@
 mod accepted;
 mod network;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::name::{
-    HttpUrl, ImageReference, Label, Line, Package, PublicKey, RequestId, Subdomain, TimeZone, User,
+    HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, Package, PublicKey, RequestId, Subdomain,
+    TimeZone, User,
 };
 use crate::quantity::Quantity;
 
@@ -101,6 +104,12 @@ pub struct Spec {
     /// What cloud-init does at first boot.
     #[serde(default)]
     pub customization: Customization,
+    /// Labels of the machine and of its pod.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// Annotations of the machine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<LabelKey, Line>,
     /// Whether it runs.
     #[serde(default)]
     pub power: Power,

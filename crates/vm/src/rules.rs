@@ -5,6 +5,7 @@ mod accept;
 mod against;
 mod day_two;
 mod image;
+mod labels;
 mod machine;
 mod names;
 mod network;
@@ -27,7 +28,15 @@ use crate::problem::{Code, Problem};
 pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Problem> {
     let mut found = Vec::new();
     let facts = Facts { request, schema: &schema };
-    for rule in [names::check, machine::check, network::check, image::check, day_two::check, text::check] {
+    for rule in [
+        names::check,
+        machine::check,
+        network::check,
+        labels::check,
+        image::check,
+        day_two::check,
+        text::check,
+    ] {
         rule(&facts, &mut found);
     }
     site::check(&facts, policy, &mut found);

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use regex::Regex;
 use vm::name::{
-    HttpUrl, ImageReference, Label, Line, MacAddress, NetworkName, Package, PublicKey, RequestId, Subdomain,
-    TimeZone, User,
+    HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, NetworkName, Package, PublicKey,
+    RequestId, Subdomain, TimeZone, User,
 };
 use vm::quantity::Quantity;
 
@@ -22,7 +22,7 @@ fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
-const DEFINITIONS: [Definition; 13] = [
+const DEFINITIONS: [Definition; 15] = [
     Definition { name: "label", rule: Label::RULE, takes: parses::<Label> },
     Definition { name: "subdomain", rule: Subdomain::RULE, takes: parses::<Subdomain> },
     Definition { name: "requestId", rule: RequestId::RULE, takes: parses::<RequestId> },
@@ -36,6 +36,8 @@ const DEFINITIONS: [Definition; 13] = [
     Definition { name: "package", rule: Package::RULE, takes: parses::<Package> },
     Definition { name: "networkName", rule: NetworkName::RULE, takes: parses::<NetworkName> },
     Definition { name: "macAddress", rule: MacAddress::RULE, takes: parses::<MacAddress> },
+    Definition { name: "labelKey", rule: LabelKey::RULE, takes: parses::<LabelKey> },
+    Definition { name: "labelValue", rule: LabelValue::RULE, takes: parses::<LabelValue> },
 ];
 
 /// Whether the schema takes a string, as `jsonschema` reads it.
@@ -171,6 +173,9 @@ const KNOWN: &[&str] = &[
     "infra/vlan-120",
     "infra/vlan.120",
     "infra/a/b",
+    "corp.example/Cost_Center",
+    "Corp.example/x",
+    "corp.example/",
     "/a",
 ];
 

@@ -40,6 +40,23 @@ fn names_that_meet() {
 }
 
 #[test]
+fn keys_of_the_platform() {
+    for (key, refused) in [
+        ("app.kubernetes.io/instance", true),
+        ("kubernetes.io/x", true),
+        ("vmlifecycle.dev/request-id", true),
+        ("mykubernetes.io/x", false),
+        ("kubernetes.io.corp.example/x", false),
+        ("kubernetes.io", false),
+    ] {
+        let mut asked = request("data-source-everything");
+        asked.spec.annotations.insert(key.parse().unwrap(), "x".parse().unwrap());
+        let why = render(&Templates::new().unwrap(), &asked, &site()).err().map(|error| error.to_string());
+        assert_eq!(why, refused.then(|| format!("the key `{key}` belongs to the platform")), "{key}");
+    }
+}
+
+#[test]
 fn networks_that_kubevirt_would_refuse() {
     let lan = Network {
         kind: NetworkKind::Multus,

@@ -86,6 +86,8 @@ fn provision(image: Image) -> Request {
                 user_data: Some("#cloud-config\n".to_owned()),
                 user_data_secret: Some(parsed("web-init")),
             },
+            labels: [(parsed("team"), parsed("payments"))].into(),
+            annotations: [(parsed("note"), parsed("why: so"))].into(),
             power: Power::On,
             lifecycle: Lifecycle { grace_period_seconds: 180, protected: true },
             checks: checks(),

@@ -26,6 +26,9 @@ const MODELS: [NetworkModel; 6] = [
     NetworkModel::Rtl8139,
 ];
 
+/// The mappings of a request whose keys are the requester's.
+const FREE: [&str; 2] = ["/spec/labels", "/spec/annotations"];
+
 /// Every field of a value as a path, with `*` for the items of lists and the keys of free mappings.
 fn paths_of_value(value: &Value, path: &str, free: &[&str], paths: &mut BTreeSet<String>) {
     match value {
@@ -64,7 +67,7 @@ fn the_schema_has_the_fields_of_the_types() {
     for operation in schema::operations() {
         let (mut types, mut schema) = (BTreeSet::new(), BTreeSet::new());
         for request in everything::of(operation) {
-            paths_of_value(&serde_json::to_value(request).unwrap(), "", &[], &mut types);
+            paths_of_value(&serde_json::to_value(request).unwrap(), "", &FREE, &mut types);
         }
         paths_of_schema(&schema::of(operation), "", &mut schema);
         assert_eq!(types, schema, "{operation}");
@@ -98,6 +101,8 @@ fn the_policy_schema_has_the_fields_of_its_types() {
             patch_profiles: wildcards(),
             storage_tiers: [(parsed("gold"), parsed("ceph"))].into(),
             storage_classes: wildcards(),
+            labels: wildcards(),
+            annotations: wildcards(),
             allow: Allow {
                 user_data: true,
                 user_data_secret: true,

@@ -107,6 +107,15 @@ SR-IOV operator's network. An address that is not chosen stays the same through 
 request that made it.
 ";
 
+const LABELS: &str = "
+## Labels and annotations
+
+`labels` stand at the machine, at its instance and at its pod, so that Services and network policies find them; `annotations` at the machine alone,
+where no controller of the pod reads them. Only keys that the policy lists are taken, and never one of the platform: of `kubernetes.io`, `k8s.io`,
+`kubevirt.io`, `openshift.io`, `argoproj.io`, `tekton.dev`, `cncf.io`, `istio.io`, `cilium.io`, `ovn.org` or `vmlifecycle.dev`, or of a domain below
+these.
+";
+
 pub(crate) fn text() -> String {
     let policy = vm::schema::policy();
     let mut text = String::from(HEAD);
@@ -122,8 +131,9 @@ pub(crate) fn text() -> String {
     text += NAMES;
     text += PLACES;
     text += NETWORKS;
+    text += LABELS;
     text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
-    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network. ";
+    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations. ";
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
     text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
     fields(&schema::followed(policy, policy), &mut text);

@@ -27,6 +27,8 @@ pub(crate) fn base() -> Value {
             ],
             "access": {"user": "jane", "sshKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpNEKMNSmHRQXSBTUrxTPNX"]},
             "customization": {"hostname": "web", "timezone": "UTC", "packages": ["htop"]},
+            "labels": {"team": "payments"},
+            "annotations": {"note": "why"},
             "power": "on",
             "lifecycle": {"gracePeriodSeconds": 60},
             "checks": {"guestAgent": true, "ip": true, "tcpPort": 22},

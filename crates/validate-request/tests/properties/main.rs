@@ -24,6 +24,8 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         "storageTiers": {"gold": "ceph", "silver": "nfs"},
         "storageClasses": ["local-*"],
         "networks": ["infra/*"],
+        "labels": ["team"],
+        "annotations": ["note"],
         "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true, "macAddress": true},
         "defaults": {"cluster": "prod", "tier": "silver", "gracePeriodSeconds": 60},
     }});
@@ -138,9 +140,10 @@ fn each_fault(base: &Value) -> usize {
     places(base, "", &mut pointers);
     // text for people may be nearly anything
     let free = |pointer: &str| {
-        pointer.starts_with("/metadata/")
-            && pointer != "/metadata/requestId"
-            && pointer != "/metadata/requestedAt"
+        pointer == "/spec/annotations/note"
+            || pointer.starts_with("/metadata/")
+                && pointer != "/metadata/requestId"
+                && pointer != "/metadata/requestedAt"
     };
     let (mut number, mut refused, mut longest) = (0, 0, Duration::ZERO);
     for pointer in &pointers {

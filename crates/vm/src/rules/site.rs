@@ -7,7 +7,7 @@ use crate::quantity::Quantity;
 
 use super::image::{IMAGES, inside};
 use super::machine::{COMPUTE, DISKS};
-use super::{Facts, network};
+use super::{Facts, labels, network};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     found.extend(operation(facts, policy));
@@ -31,6 +31,7 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     }
     found.extend(profile(facts, policy));
     network::site(facts, policy, found);
+    labels::site(facts, policy, found);
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {

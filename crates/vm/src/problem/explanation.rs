@@ -152,7 +152,7 @@ impl Code {
             Self::ReservedName => of(
                 "name: \"2026\"",
                 "/spec/target/name: E_RESERVED_NAME: a number is no name; hint: add a letter",
-                "Take another name. A machine is not called `kustomization`, `chart`, `values` or `namespace`, nor by a number; a data disk not `root`, `root-…` or `cloud-init`.",
+                "Take another name. A machine is not called `kustomization`, `chart`, `values` or `namespace`, nor by a number; a data disk not `root`, `root-…` or `cloud-init`. Keys of labels and annotations that a platform reads are not for requests.",
             ),
             Self::NameTooLong => of(
                 "- {name: dddddddddddddddd, size: 1Gi}",
@@ -162,7 +162,7 @@ impl Code {
             Self::Network => of(
                 "- {name: default}\n- {name: second}",
                 "/spec/networks/1: E_NETWORK: a second interface on the pod network; hint: remove it",
-                "Leave `networks` out, or list exactly one interface of `type: pod`.",
+                "Leave `networks` out, or list interfaces that a machine can have side by side: at most one on the pod network or `primary`, each with an address of its own, with a binding that its network knows.",
             ),
             Self::Url => of(
                 "url: \"https://images.example/public/../private/x.img\"",
@@ -322,6 +322,18 @@ impl Code {
                 "patchProfiles: [tzdata, openssl-*]",
                 "/spec/operationSpec/profile: E_POLICY_PATCH: the policy does not allow `security`; hint: allowed: `tzdata`, `openssl-*`",
                 "Take a profile that the message lists; the policy's `patchProfiles` decides.",
+            ),
+            Self::PolicyNetwork => denied(
+                "- {name: lan, type: multus, networkName: vlan-121}",
+                "networks: [network-infra/*, vlan-120]",
+                "/spec/networks/0/networkName: E_POLICY_NETWORK: the policy does not allow `vlan-121`; hint: allowed: `network-infra/*`, `vlan-120`",
+                "Take a network that the message lists, and leave `macAddress` out where requests may not choose one. The policy's `networks` and `allow.macAddress` decide; without `networks` the pod network is the only one.",
+            ),
+            Self::PolicyLabel => denied(
+                "labels: {owner: jane}",
+                "labels: [team, corp.example/*]",
+                "/spec/labels/owner: E_POLICY_LABEL: the policy does not allow `owner`; hint: allowed: `team`, `corp.example/*`",
+                "Take a key that the message lists, or leave it out; the policy's `labels` and `annotations` decide, and without them there are none.",
             ),
         }
     }

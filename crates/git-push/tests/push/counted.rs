@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(15);
 /// Seconds until the deadline of a run that gives up. The first will do, but on a starved machine it may be over before the server has
 /// heard of the run; and whatever is too slow is tried again.
-const DEADLINES: [u64; 3] = [6, 18, 54];
+const DEADLINES: [u64; 4] = [6, 18, 54, 162];
 /// The same for a run that has to end before it.
 const NEVER: u64 = 120;
 /// Rows that run at once, most of them waiting.

@@ -1,6 +1,6 @@
 //! What users copy: the sample runs and the start line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check;
 use crate::world::World;
@@ -73,6 +73,67 @@ fn sample_run(world: &World, name: &str, spec: &serde_json::Value, problem: &mut
             problem(format!("there is no ServiceAccount `{account}` in tekton/rbac"));
         }
     }
+}
+
+/// It is started as the Task does, with the sample's params and workspaces, and waits for people as long as it says.
+#[test]
+fn the_sample_of_a_pull_request_fits_its_task() {
+    let file = "examples/git-push-pull-request-run.yaml";
+    check(file, |world, problems| {
+        let run = world.document(file);
+        let (kind, spec) = (run["kind"].as_str().unwrap(), &run["spec"]);
+        assert_eq!((kind, spec["taskRef"]["name"].as_str()), ("TaskRun", Some("git-push")));
+        let list = |key: &str| spec[key].as_array().unwrap().clone();
+        let given: BTreeMap<String, String> = list("params")
+            .iter()
+            .map(|p| (p["name"].as_str().unwrap().to_owned(), p["value"].as_str().unwrap().to_owned()))
+            .collect();
+        let bound: BTreeSet<String> =
+            list("workspaces").iter().map(|w| w["name"].as_str().unwrap().to_owned()).collect();
+        let task = &world.tasks["git-push"].spec;
+        let unknown = given.keys().filter(|name| !task.params.iter().any(|p| p.name == **name));
+        problems.extend(unknown.map(|name| format!("no param `{name}`")));
+        let unknown = bound.iter().filter(|name| !task.workspaces.iter().any(|w| w.name == **name));
+        problems.extend(unknown.map(|name| format!("no workspace `{name}`")));
+        let missing = task.workspaces.iter().filter(|w| !w.optional && !bound.contains(&w.name));
+        problems.extend(missing.map(|w| format!("workspace `{}` is not bound", w.name)));
+        // what Tekton puts in: the path of a workspace that is bound, else nothing
+        let mut values: Vec<(String, String)> = Vec::new();
+        for workspace in &task.workspaces {
+            let name = &workspace.name;
+            let path = if bound.contains(name) { format!("/workspace/{name}") } else { String::new() };
+            values.push((format!("$(workspaces.{name}.path)"), path));
+        }
+        for param in &task.params {
+            match given.get(&param.name).or(param.default.as_ref()) {
+                Some(value) => values.push((format!("$(params.{})", param.name), value.clone())),
+                None => problems.push(format!("param `{}` is not given", param.name)),
+            }
+        }
+        let put_in =
+            |arg: &String| values.iter().fold(arg.clone(), |arg, (name, value)| arg.replace(name, value));
+        let args: Vec<String> = task.steps[0].args.iter().map(put_in).collect();
+        if let Err(error) = world.binary("git-push").unwrap().parse(&args) {
+            problems.push(format!("the step refuses it: {error}"));
+        }
+        for (name, value) in [("mode", "pull-request"), ("wait-merged", "true")] {
+            if given.get(name).map(String::as_str) != Some(value) {
+                problems.push(format!("`{name}` is not `{value}`"));
+            }
+        }
+        for name in ["labels", "reviewers"] {
+            if given.get(name).is_none_or(String::is_empty) {
+                problems.push(format!("it gives no `{name}`"));
+            }
+        }
+        if !bound.contains("github-app-key") || bound.contains("basic-auth") {
+            problems.push("it is to show a GitHub App in place of other credentials".to_owned());
+        }
+        let seconds = |text: &str| text.parse::<step::Timeout>().unwrap().get();
+        if seconds(spec["timeout"].as_str().unwrap()) <= seconds(&given["timeout"]) {
+            problems.push("Tekton ends it before its param `timeout` does".to_owned());
+        }
+    });
 }
 
 /// `tkn pipeline start` in examples/README.md names what is there.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use step::{Failure, Kind};
 use vm::document::{self, Form};
-use vm::policy::Policy;
+use vm::policy::{Finding, Policy};
 use vm::problem::Problem;
 use vm::request::Accepted;
 use vm::rules;
@@ -57,5 +57,10 @@ impl Checker {
     pub fn policy(&self, bytes: &[u8]) -> Result<Policy, Vec<Problem>> {
         let document = document::read(bytes, Form::Any).map_err(|problem| vec![problem])?;
         rules::policy_file(&document, self.policy.problems(&document)).map(|file| file.spec)
+    }
+    /// Look for what is odd about a policy; every problem if it cannot be read.
+    pub fn policy_check(&self, bytes: &[u8]) -> Result<Vec<Finding>, Vec<Problem>> {
+        let document = document::read(bytes, Form::Any).map_err(|problem| vec![problem])?;
+        rules::policy_check(&document, self.policy.problems(&document))
     }
 }

@@ -68,6 +68,10 @@ pub struct Args {
     /// Print the JSON Schema of requests and do nothing else
     #[arg(long)]
     pub schema: bool,
+    /// Look for what is odd about the policy itself, instead of checking a request: rules that never hold, that say the same
+    /// twice, that exclude each other, or that leave open what they seem to close
+    #[arg(long, requires = "policy", conflicts_with_all = ["request", "request_file"])]
+    pub policy_check: bool,
     /// Print what a code of a problem means, with an example and the way out, and do nothing else
     #[arg(long, value_name = "CODE")]
     pub explain: Option<String>,
@@ -92,15 +96,18 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
         return Ok(Done::new("schema printed"));
     }
     if let Some(word) = &args.explain {
-        let code = explain::code(word)?;
-        files::write_out(&explain::text(code))?;
-        return Ok(Done::new(format!("`{code}` explained")));
+        let topic = explain::topic(word)?;
+        files::write_out(&topic.text())?;
+        return Ok(Done::new(format!("`{}` explained", topic.word())));
     }
     if args.output.is_none() && args.report.as_deref().is_some_and(files::is_stdio) {
         return Err(Failure::new(Kind::Usage, "both the report and the request would go to standard output")
             .hint("give `--output` a file"));
     }
     let checker = Checker::new()?;
+    if let (true, Some(path)) = (args.policy_check, &args.policy) {
+        return policy_check(&checker, path.clone()).await;
+    }
     let policy = match &args.policy {
         Some(path) => site_policy(&checker, path.clone()).await?,
         None => Policy::default(),
@@ -139,14 +146,35 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
     )))
 }
 
-async fn site_policy(checker: &Checker, mut path: PathBuf) -> Result<Policy, Failure> {
+async fn site_policy(checker: &Checker, path: PathBuf) -> Result<Policy, Failure> {
+    let (what, bytes) = policy_file(path).await?;
+    checker.policy(&bytes).map_err(|problems| refused(&problems, &what, Kind::Usage))
+}
+
+/// A policy is the input itself here, so what is wrong with it is `invalid`.
+async fn policy_check(checker: &Checker, path: PathBuf) -> Result<Done, Failure> {
+    let (what, bytes) = policy_file(path).await?;
+    let findings =
+        checker.policy_check(&bytes).map_err(|problems| refused(&problems, &what, Kind::Invalid))?;
+    if findings.is_empty() {
+        return Ok(Done::new(format!("nothing is odd about {what}")));
+    }
+    let lines = findings.iter().map(ToString::to_string).collect();
+    let number = match findings.len() {
+        1 => "1 finding".to_owned(),
+        number => format!("{number} findings"),
+    };
+    Err(listed(&format!("{what}, {number}"), lines, Kind::Invalid).hint("`--explain` says what a code means"))
+}
+
+/// The policy's file: what it is called, and its bytes.
+async fn policy_file(mut path: PathBuf) -> Result<(String, Vec<u8>), Failure> {
     // what a Tekton workspace is; `--policy=FOLDER/policy.yaml` would be a path also where no workspace is bound
     if path.is_dir() {
         path.push("policy.yaml");
     }
-    let bytes = files::read(path.clone()).await?;
     let what = format!("policy `{}`", path.display());
-    checker.policy(&bytes).map_err(|problems| refused(&problems, &what, Kind::Usage))
+    files::read(path).await.map(|bytes| (what, bytes))
 }
 
 /// What is known of the machine is a result also where the request is refused.
@@ -190,11 +218,20 @@ const fn kind_of(class: Class) -> Kind {
 }
 
 fn refused(problems: &[Problem], what: &str, kind: Kind) -> Failure {
-    let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let number = match problems.len() {
+        1 => "1 problem".to_owned(),
+        number => format!("{number} problems"),
+    };
+    let lines = problems.iter().map(ToString::to_string).collect();
+    listed(&format!("{what} refused, {number}"), lines, kind)
+}
+
+/// A failure with every line, and the first few in its message.
+fn listed(what: &str, mut lines: Vec<String>, kind: Kind) -> Failure {
     let first = lines.iter().take(FIRST).cloned().collect::<Vec<_>>().join(" | ");
-    let message = match problems.len() {
-        1 => format!("{what} refused, 1 problem: {first}"),
-        number => format!("{what} refused, {number} problems, first: {first}"),
+    let message = match lines.len() {
+        1 => format!("{what}: {first}"),
+        _ => format!("{what}, first: {first}"),
     };
     if let Some(more) = lines.len().checked_sub(LINES).filter(|more| *more > 0) {
         lines.truncate(LINES);

@@ -317,9 +317,13 @@ fn a_code_is_explained() {
             "{code}"
         );
     }
+    let ended = run(folder.path(), &["--explain=W_OPEN"], "");
+    assert_eq!(ended.code, 0);
+    assert!(ended.out.starts_with("W_OPEN: A rule that leaves open what it seems to close.\n\nExit code 10 (`invalid`).\n\nA policy with, for example:\n\n"));
     for (word, hint) in [
         ("E_PATERN", "did you mean `E_PATTERN`"),
         ("e_policy_namspace", "did you mean `E_POLICY_NAMESPACE`"),
+        ("w_opn", "did you mean `W_OPEN`"),
         ("nonsense", "every code is in docs/reference/errors.md"),
     ] {
         let ended = run(folder.path(), &[&format!("--explain={word}")], "");

@@ -2,6 +2,8 @@
 //!
 //! The published schema is `crates/vm/schema/vmpolicy.v1alpha1.json`; a test holds it and these types together.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use regex::Regex;
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{Label, NetworkName, Subdomain};
 use crate::quantity::Quantity;
 use crate::request::ApiVersion;
+
+pub use check::{Finding, Rule, check};
 
 /// One policy. [`Policy::default`] is what holds where a site has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,8 @@ use serde_json::Value;
 
 pub use accept::{accept, accepted};
 pub use against::against;
-pub use policy_file::policy_file;
+pub(crate) use image::twofold;
+pub use policy_file::{policy_check, policy_file};
 pub(crate) use text::looks_secret;
 
 use crate::policy::Policy;

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use step::{EVERY_STEP, Kind, Step};
+use vm::policy::Rule;
 use vm::problem::{Class, Code};
 
 const EDGE: [&str; 3] = ["timeout", "log-format", "outcome-path"];
@@ -110,6 +111,23 @@ fn errors() -> String {
             "is told"
         };
         writeln!(text, "{told}\n\n```text\n{}\n```\n\n{}", more.answer, more.way_out).unwrap();
+    }
+    text += "\n# What is odd about a policy\n\n\
+        `validate-request --policy-check --policy FILE` looks at a policy alone: exit code 0 where nothing is odd, 10 otherwise, with\n\
+        one line for each finding. A policy that cannot be read is told the problems above. What is found is so for every request. A\n\
+        policy with findings is used as it is, but for one with a default that it does not list itself.\n";
+    for rule in Rule::ALL {
+        let more = rule.explanation();
+        writeln!(
+            text,
+            "\n## {}\n\n{}\n\n```yaml\n{}\n```\n\nis told\n\n```text\n{}\n```\n\n{}",
+            rule.word(),
+            rule.meaning(),
+            more.policy,
+            more.answer,
+            more.way_out
+        )
+        .unwrap();
     }
     text
 }

@@ -20,11 +20,6 @@ pub struct Explanation {
 }
 
 impl Code {
-    /// The code with this word; upper and lower case are the same.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.word().eq_ignore_ascii_case(word))
-    }
-
     /// An example, what it is told, and the way out.
     #[expect(clippy::too_many_lines, reason = "one table")]
     pub const fn explanation(self) -> Explanation {

@@ -28,7 +28,7 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
 }
 
 /// A part of the path that one server resolves and another takes by its letters, so that a prefix could be left again.
-fn twofold(url: &str) -> Option<&'static str> {
+pub(crate) fn twofold(url: &str) -> Option<&'static str> {
     let (_, rest) = url.split_once("://")?;
     let path = rest.split_once('/').map_or("", |(_, path)| path).split('?').next().unwrap_or_default();
     let lower = path.to_lowercase();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::policy::{NamePattern, PolicyFile, listed};
+use crate::policy::{Finding, NamePattern, PolicyFile, check, listed};
 use crate::problem::{Code, Problem};
 use crate::quantity::Quantity;
 
@@ -10,6 +10,17 @@ use super::{Facts, merge};
 
 /// A policy as it is meant, or every problem of its file.
 pub fn policy_file(file: &Value, schema: Vec<Problem>) -> Result<PolicyFile, Vec<Problem>> {
+    let policy = read(file, schema)?;
+    let problems = defaults(&policy);
+    if problems.is_empty() { Ok(policy) } else { Err(problems) }
+}
+
+/// What is odd about a policy, or every problem for which it cannot be read.
+pub fn policy_check(file: &Value, schema: Vec<Problem>) -> Result<Vec<Finding>, Vec<Problem>> {
+    read(file, schema).map(|policy| check(&policy.spec))
+}
+
+fn read(file: &Value, schema: Vec<Problem>) -> Result<PolicyFile, Vec<Problem>> {
     let mut found = Vec::new();
     let facts = Facts { request: file, schema: &schema };
     let pointer = "/spec/namePattern";
@@ -26,9 +37,7 @@ pub fn policy_file(file: &Value, schema: Vec<Problem>) -> Result<PolicyFile, Vec
         return Err(problems);
     }
     let read = serde_json::from_value::<PolicyFile>(file.clone());
-    let policy = read.map_err(|error| vec![Problem::new("", Code::Type, error.to_string())])?;
-    let problems = defaults(&policy);
-    if problems.is_empty() { Ok(policy) } else { Err(problems) }
+    read.map_err(|error| vec![Problem::new("", Code::Type, error.to_string())])
 }
 
 /// Defaults that the policy itself would refuse.

@@ -11,6 +11,7 @@ pub(super) const UNEXPOSED: &[(&str, &str, &str)] = &[
     ("*", "lease-for", "the Task knows what comes behind its steps; who composes steps says it to lease-vm"),
     ("*", "outcome-path", "Tekton's own path: results have no other place"),
     ("validate-request", "schema", "prints instead of checking; for people at a terminal"),
+    ("validate-request", "policy-check", "for whoever keeps the policy; a Task checks requests"),
     ("validate-request", "explain", "prints instead of checking; for people at a terminal"),
     (
         "validate-request",

@@ -19,6 +19,8 @@ const FIRST: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_secs(2);
 /// No wait for a server that is not well is longer.
 const LONGEST: Duration = Duration::from_secs(20);
+/// A server that says when it is to be asked again is believed up to this.
+const OBEYED: Duration = Duration::from_mins(5);
 /// No wait after a lost race is longer.
 const CROWD: Duration = Duration::from_mins(1);
 /// A branch is busy if commits land for so much of the time, were each to take as long as our attempt.
@@ -44,8 +46,12 @@ impl Default for Pace {
 
 impl Pace {
     /// The server did not answer, or not well, or the branch is held by somebody who does not move it.
-    pub(crate) fn trouble(&mut self, context: &Context) {
-        pause(self.troubled(), context);
+    /// Where the server has said when it is to be asked again, that is no sooner, up to five minutes.
+    pub(crate) fn trouble(&mut self, again: Option<Duration>, context: &Context) {
+        let (least, most) = self.troubled().into_inner();
+        let again = again.unwrap_or_default().min(OBEYED);
+        // those who were told the same do not come back together
+        pause(least.max(again)..=most.max(again + most), context);
     }
 
     /// From when to when the next wait may last: each the double of the one before.
@@ -132,7 +138,7 @@ mod tests {
         stopped.stop();
         let start = Instant::now();
         let mut pace = Pace::default();
-        (0..20).for_each(|_| pace.trouble(&stopped));
+        (0..20).for_each(|_| pace.trouble(None, &stopped));
         assert_eq!(pace.bound, SECOND * 20);
         (0..20).for_each(|_| pace.lost(SECOND * 30, None, &over));
         assert!(start.elapsed() < SECOND * 5);

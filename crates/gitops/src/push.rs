@@ -72,7 +72,7 @@ impl Remote {
             let (look, took) = (self.looked(), begun.elapsed());
             // of a race that nobody wins, somebody holds the lock of the branch and does nothing
             let stuck = before.zip(look).is_some_and(|(before, look): (Sight, Sight)| before.tip == look.tip);
-            let race = trouble.class == Class::Contention;
+            let (race, again) = (trouble.class == Class::Contention, trouble.again);
             // what the deadline cut short says less than what happened before
             if last.is_none() || !context.left().is_zero() {
                 last = Some(trouble);
@@ -80,7 +80,7 @@ impl Remote {
             if race && !stuck {
                 pace.lost(took, before.zip(look).map(|(before, look)| self.course(before, look)), context);
             } else {
-                pace.trouble(context);
+                pace.trouble(again, context);
             }
             before = if race { look } else { before };
         }

@@ -141,7 +141,7 @@ impl Remote {
                 return Err(self.cannot_read(&trouble));
             }
             tracing::info!("cannot read branch `{}` at `{}`: {}", self.branch(), self.host(), trouble.words);
-            pace.trouble(context);
+            pace.trouble(trouble.again, context);
         }
     }
 
@@ -321,7 +321,7 @@ impl Remote {
                  a certificate authority of your own goes into the folder of `--ssl-ca-directory`; for ssh, key and \
                  `known_hosts` into that of `--ssh-directory`",
             ),
-            Kind::Usage => failure.hint("check `--url`"),
+            Kind::Usage => failure.hint("check `--url` and `--branch`"),
             Kind::Refused => failure.hint("who runs the repository can say what its rules allow"),
             _ => failure.hint("run it again"),
         }

@@ -18,7 +18,6 @@ use openssl::ssl::SslConnector;
 use step::Kind;
 
 use crate::exchange::{Depth, Link, Look, Sent};
-use crate::pack;
 use crate::ssh::Login;
 use crate::trouble::{Class, Trouble};
 use crate::wire::advert::{self, Fetches};
@@ -27,6 +26,7 @@ use crate::wire::pktline::Said;
 use crate::wire::push::{self, Status};
 use crate::wire::stream::{Connection, Patience};
 use crate::wire::{Error, old};
+use crate::{history, pack};
 
 /// The most bytes that any fetch brings.
 const MOST: u64 = 512 * 1024 * 1024;
@@ -335,8 +335,14 @@ impl Link {
             Err(failed) => return not(self.turned_away(failed), false),
         };
         // not only a fast-forward: exactly the tip that the files were compared with
-        if server.tip != expected {
+        if server.stands.tip != expected {
             return not(Trouble::new(Class::Contention, "the branch has moved"), false);
+        }
+        // a branch of these files alone, beside those that somebody works on, is most likely a name misspelt
+        let is_root = |commit| history::parents(repository, commit).is_ok_and(|parents| parents.is_empty());
+        if expected.is_none() && server.stands.others && is_root(commit) {
+            let why = "it does not exist, and the repository has other branches";
+            return not(Trouble::new(Class::Lasting(Kind::Usage), why), false);
         }
         if !server.reports {
             let why = "the server does not say what becomes of a push";

@@ -1,5 +1,7 @@
 //! What servers say when something fails, and what it means.
 
+use std::time::Duration;
+
 use git2::Error;
 use step::{Kind, one_line};
 
@@ -14,6 +16,8 @@ const WORDS: usize = 400;
 pub(crate) struct Trouble {
     pub(crate) class: Class,
     pub(crate) words: String,
+    /// The server wants to be left alone for so long.
+    pub(crate) again: Option<Duration>,
 }
 
 /// What a failed exchange means.
@@ -31,7 +35,19 @@ pub(crate) enum Class {
 
 impl Trouble {
     pub(crate) fn new(class: Class, words: impl Into<String>) -> Self {
-        Self { class, words: words.into() }
+        Self { class, words: words.into(), again: None }
+    }
+
+    /// The same, with what the server says to people.
+    pub(crate) fn saying(mut self, said: &str, secrets: &Secrets) -> Self {
+        if !said.is_empty() {
+            self.words = one_line(&secrets.redact(&format!("{}: {said}", self.words)), WORDS);
+        }
+        self
+    }
+
+    pub(crate) fn asked_again_after(self, again: Option<Duration>) -> Self {
+        Self { again, ..self }
     }
 
     /// An error of libgit2, which has the repository here.

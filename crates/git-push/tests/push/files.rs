@@ -109,14 +109,20 @@ async fn an_empty_repository_gets_its_first_commit() {
     server.git().fsck().unwrap();
 }
 
+/// A branch that was removed, or misspelt, would begin with these files alone, and Argo CD would remove every other machine.
 #[tokio::test]
-async fn a_new_branch_begins_with_nothing() {
+async fn a_branch_begins_by_itself_in_an_empty_repository_alone() {
     let server = Server::plain().await.unwrap();
+    let ended = Case::new(&server, "r-1", "web", 1).run(&["--branch=machines/new"]);
+    let line = "error: cannot push to branch `machines/new` at `HOST`: it does not exist, and the repository has other branches";
+    assert_eq!((ended.last(&server), ended.results["outcome"].as_str()), ((2, line.to_owned()), "usage"));
+    assert!(ended.stderr.contains("hint: check `--url` and `--branch`"), "{}", ended.stderr);
+    assert!(server.git().git(&["rev-parse", "--verify", "machines/new"]).is_err());
+    let server = Server::empty().await.unwrap();
     let ended = Case::new(&server, "r-1", "web", 1).run(&["--branch=machines/new"]);
     assert_eq!(ended.ok().results["branch"], "machines/new");
     assert_eq!(server.git().git(&["rev-parse", "machines/new"]).unwrap(), ended.commit());
     assert_eq!(server.git().files("machines/new").unwrap().len(), 3);
-    assert_eq!(server.git().files("main").unwrap(), ["README.md"]);
 }
 
 #[tokio::test]

@@ -44,6 +44,28 @@ async fn a_status_has_its_class() {
     assert_eq!(server.git().log().unwrap().len(), 1);
 }
 
+/// As GitHub has it for a repository that is archived.
+#[tokio::test]
+async fn what_a_server_says_to_people_is_told() {
+    let server = Server::plain().await.unwrap();
+    for on in [On::FetchRefs, On::PushRefs] {
+        server.fault(on, Fault::Says(403, "This repository was archived so it is read-only.\n"));
+        let ended = Case::new(&server, "r-1", "web", 1).run(&[]);
+        let (code, line) = ended.last(&server);
+        let words = "http status 403, access denied: This repository was archived so it is read-only.";
+        assert!(code == 30 && line.ends_with(words), "{code} {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_when_is_asked_again_no_sooner() {
+    let server = Server::plain().await.unwrap();
+    server.fault(On::FetchRefs, Fault::Status(429, Some(3)));
+    let ended = Case::new(&server, "r-1", "web", 1).run(&[]);
+    assert!(ended.ok().changed());
+    assert!(ended.took >= Duration::from_secs(3), "{:?}", ended.took);
+}
+
 /// That an earlier offer was not taken is certain: what refuses us now is the last word.
 #[tokio::test]
 async fn who_may_not_push_any_more_is_told_so_at_once() {
@@ -55,15 +77,6 @@ async fn who_may_not_push_any_more_is_told_so_at_once() {
     let ended = Case::new(&server, "r-1", "web", 1).run(&["--timeout=60s"]);
     let line = "error: cannot push to branch `main` at `HOST`: http status 403, access denied";
     assert_eq!(ended.last(&server), (30, line.to_owned()));
-}
-
-#[tokio::test]
-async fn a_branch_whose_name_is_in_the_way_of_ours_is_no_lost_race() {
-    let server = Server::plain().await.unwrap();
-    let ended = Case::new(&server, "r-1", "web", 1).run(&["--branch=main/more"]);
-    let line = "error: cannot push to branch `main/more` at `HOST`: failed to update ref: error: cannot lock ref \
-                'refs/heads/main/more': 'refs/heads/main' exists; cannot create 'refs/heads/main/more'";
-    assert_eq!(ended.last(&server), (31, line.to_owned()));
 }
 
 #[tokio::test]

@@ -60,14 +60,19 @@ impl Link {
             let head = Head::read(&mut connection).map_err(|error| Failed::Answer(error.into()))?;
             break (connection, head);
         };
-        let (status, content_type) = (head.status, head.content_type.clone());
         let mut answer = Body::new(&mut connection, &head);
-        let result = match self.refused(status, &content_type, service, body.is_some()) {
-            Some(trouble) => Err(Failed::Trouble { trouble, sent: true }),
+        let result = match self.refused(&head, service, body.is_some()) {
+            Some(trouble) => {
+                // GitHub says in plain text why; a page is for a browser
+                let plain = head.status != 200 && head.content_type.starts_with("text/plain");
+                let words = if plain { answer.words(patience) } else { String::new() };
+                let trouble = trouble.saying(&words, &self.secrets).asked_again_after(head.retry_after);
+                Err(Failed::Trouble { trouble, sent: true })
+            }
             None => read(&mut answer).map_err(Failed::Answer),
         };
         // what was not read to its end is in the way of what comes next
-        let usable = !matches!(result, Err(Failed::Answer(_))) && answer.end();
+        let usable = !matches!(result, Err(Failed::Answer(_))) && answer.end(patience);
         if usable {
             smart.state.borrow_mut().connection = Some(connection);
         }
@@ -108,9 +113,9 @@ impl Link {
     }
 
     /// Why what answers is not the answer, if it is not.
-    fn refused(&self, status: u16, content_type: &str, service: Service, body: bool) -> Option<Trouble> {
+    fn refused(&self, head: &Head, service: Service, body: bool) -> Option<Trouble> {
         let permission = |words: &str| Some(Trouble::new(Class::Lasting(Kind::Permission), words));
-        match status {
+        match head.status {
             200 => {}
             401 if self.credential.is_some() => return permission("it refuses the credential"),
             401 => return permission("it asks for a credential and none for it was given"),
@@ -119,7 +124,7 @@ impl Link {
         }
         let wanted =
             format!("application/x-{}-{}", service.name(), if body { "result" } else { "advertisement" });
-        let given = content_type.split(';').next().unwrap_or_default().trim();
+        let given = head.content_type.split(';').next().unwrap_or_default().trim();
         if given == wanted {
             return None;
         }

@@ -21,11 +21,19 @@ pub(crate) enum Fetches {
     Two { filter: bool },
 }
 
+/// Where the branch is among all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stands {
+    /// `None` where there is no such branch.
+    pub(crate) tip: Option<Oid>,
+    /// There are branches besides it.
+    pub(crate) others: bool,
+}
+
 /// What a server that pushes go to can do, and where the branch is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pushes {
-    /// `None` where there is no such branch.
-    pub(crate) tip: Option<Oid>,
+    pub(crate) stands: Stands,
     pub(crate) reports: bool,
     pub(crate) side_band: bool,
     /// It names the format of its object ids, and takes it to be named.
@@ -56,7 +64,7 @@ fn old<R: Read>(lines: &mut Lines<R>, line: Vec<u8>, reference: &str) -> Result<
         return Ok(Fetches::Old { tip: None });
     }
     let (mut shallow, mut side_band) = (false, false);
-    let tip = refs(lines, line, reference, |capability| match capability {
+    let Stands { tip, .. } = refs(lines, line, reference, |capability| match capability {
         b"shallow" => shallow = true,
         b"side-band-64k" => side_band = true,
         _ => {}
@@ -74,7 +82,7 @@ pub(crate) fn pushes(from: impl Read, reference: &str) -> Result<Pushes, Error> 
     let mut lines = Lines::new(from, LIMIT);
     let mut found = Pushes::default();
     let line = first(&mut lines, b"# service=git-receive-pack")?;
-    found.tip = refs(&mut lines, line, reference, |capability| match capability {
+    found.stands = refs(&mut lines, line, reference, |capability| match capability {
         b"report-status" => found.reports = true,
         b"side-band-64k" => found.side_band = true,
         _ => found.object_format |= capability.starts_with(b"object-format="),
@@ -82,13 +90,14 @@ pub(crate) fn pushes(from: impl Read, reference: &str) -> Result<Pushes, Error> 
     Ok(found)
 }
 
-/// Read all refs as version 0 has them, the first one with the capabilities of the server behind it, and find one of them.
+/// Read all refs as version 0 has them, the first one with the capabilities of the server behind it, and find one of them; whether there
+/// are branches besides it.
 fn refs<R: Read>(
     lines: &mut Lines<R>,
     mut line: Vec<u8>,
     reference: &str,
     mut can: impl FnMut(&[u8]),
-) -> Result<Option<Oid>, Error> {
+) -> Result<Stands, Error> {
     if line == b"version 1" {
         lines.text()?.unwrap_or_default().clone_into(&mut line);
     }
@@ -98,13 +107,15 @@ fn refs<R: Read>(
         check_format(capability)?;
         can(capability);
     }
+    let is_other = |line: &[u8]| line.get(40..).is_some_and(|name| name.starts_with(b" refs/heads/"));
     let mut tip = at(entry, reference)?;
+    let mut others = tip.is_none() && is_other(entry);
     while let Some(line) = lines.text()? {
-        if tip.is_none() {
-            tip = at(line, reference)?;
-        }
+        let this = if tip.is_none() { at(line, reference)? } else { None };
+        others |= this.is_none() && is_other(line);
+        tip = tip.or(this);
     }
-    Ok(tip)
+    Ok(Stands { tip, others })
 }
 
 /// The first line after the one that names the service, which some servers leave out.
@@ -146,7 +157,7 @@ pub(crate) fn object_id(text: &[u8]) -> Result<Oid, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fetches, Pushes, fetches, pushes};
+    use super::{Fetches, Pushes, Stands, fetches, pushes};
     use crate::wire::pktline::{flush, line};
 
     const ID: &str = "1111111111111111111111111111111111111111";
@@ -192,7 +203,12 @@ mod tests {
             format!("{ID} refs/heads/a\0report-status side-band-64k object-format=sha1\n"),
             format!("{ID} refs/heads/main\n"),
         );
-        let all = Pushes { tip: Some(id), reports: true, side_band: true, object_format: true };
+        let all = Pushes {
+            stands: Stands { tip: Some(id), others: true },
+            reports: true,
+            side_band: true,
+            object_format: true,
+        };
         assert_eq!(of(&["# service=git-receive-pack\n", "", &first, &second, ""]), Ok(all));
         let empty = format!("{} capabilities^{{}}\0report-status", "0".repeat(40));
         assert_eq!(of(&[&empty, ""]), Ok(Pushes { reports: true, ..Pushes::default() }));

@@ -1,15 +1,20 @@
 //! HTTP/1.1 (RFC 9112) as Git's servers speak it: one request after the other, each with its whole body in one piece.
 
 use std::io::{self, BufRead, Read};
+use std::time::Duration;
 
 use super::pktline::cut_off;
-use super::stream::Connection;
+use super::stream::{Connection, Patience};
 
 /// The most bytes of an answer's head, and of what follows the last chunk of its body.
 const HEAD: usize = 64 * 1024;
 const HEADERS: usize = 128;
 /// An answer that nobody reads is read to its end if that is near: another connection costs more.
 const REST: u64 = 64 * 1024;
+/// So much of what a server says to people is read, in bytes.
+const WORDS: u64 = 1024;
+/// What is not needed is waited for no longer.
+const SOON: Duration = Duration::from_secs(1);
 
 fn malformed(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
@@ -20,6 +25,8 @@ fn malformed(what: &'static str) -> io::Error {
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// When to ask again: `Retry-After` in seconds (RFC 9110, 10.2.3); the other form, a date, is passed over.
+    pub(crate) retry_after: Option<Duration>,
     length: Length,
     /// The connection is good for another request.
     kept: bool,
@@ -62,6 +69,7 @@ impl Head {
         let mut head = Self {
             status,
             content_type: String::new(),
+            retry_after: None,
             length: Length::Close,
             kept: response.version == Some(1),
         };
@@ -70,6 +78,7 @@ impl Head {
             let value = String::from_utf8_lossy(header.value).trim().to_ascii_lowercase();
             match header.name.to_ascii_lowercase().as_str() {
                 "content-type" => head.content_type = value,
+                "retry-after" => head.retry_after = value.parse().ok().map(Duration::from_secs),
                 "content-length" => {
                     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                     let this = value.parse().ok().filter(|_| digits);
@@ -130,8 +139,18 @@ impl<'a> Body<'a> {
         Self { connection, length: head.length, kept: head.kept }
     }
 
-    /// Whether the connection is good for another request, after what is left has been read.
-    pub(crate) fn end(mut self) -> bool {
+    /// The first of what is said in it, for people; nothing where that does not come at once.
+    pub(crate) fn words(&mut self, patience: Patience) -> String {
+        self.connection.allow(patience.at_most(SOON));
+        let mut said = Vec::new();
+        // as far as it came
+        let _ = self.take(WORDS).read_to_end(&mut said);
+        String::from_utf8_lossy(&said).trim().to_owned()
+    }
+
+    /// Whether the connection is good for another request, after what is left has been read, if it comes at once.
+    pub(crate) fn end(mut self, patience: Patience) -> bool {
+        self.connection.allow(patience.at_most(SOON));
         let read = self.kept && io::copy(&mut self.by_ref().take(REST), &mut io::sink()).is_ok();
         read && matches!(self.length, Length::Bytes(0))
     }

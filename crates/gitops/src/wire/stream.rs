@@ -29,6 +29,11 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    /// The same, and over after this time at the latest.
+    pub(crate) fn at_most(self, time: Duration) -> Self {
+        Self { until: self.until.min(Instant::now() + time), ..self }
+    }
+
     /// What is left of it, never zero.
     pub(crate) fn left(&self) -> io::Result<Duration> {
         let left = self.silence.min(self.until.saturating_duration_since(Instant::now()));

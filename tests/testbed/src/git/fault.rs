@@ -20,6 +20,8 @@ pub enum On {
 pub enum Fault {
     /// It is answered with this status and never reaches Git; with a `Retry-After` in seconds where given.
     Status(u16, Option<u32>),
+    /// The same, and these words for people, in plain text.
+    Says(u16, &'static str),
     /// The connection is reset before the body is read.
     Reset,
     /// Git does its work, then the answer is lost.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -155,6 +155,15 @@ async fn request_answer(
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             Ok(response)
+        }
+        Some(Fault::Says(code, words)) => {
+            body.collect().await.map_err(io::Error::other)?;
+            let mut response = Response::new(Bytes::from_static(words.as_bytes()));
+            *response.status_mut() = StatusCode::from_u16(code).map_err(io::Error::other)?;
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            Ok(whole(response))
         }
         Some(Fault::Reset) => Err(handle.reset()),
         Some(Fault::Silence) => std::future::pending().await,

@@ -41,12 +41,22 @@ impl Repository {
                 )?;
             }
         }
-        for n in 0..branches {
-            write!(to, "reset refs/heads/vm-request/{n}\nfrom refs/heads/main\n\n")?;
-        }
         to.flush()?;
         drop(to);
         ensure!(git.wait()?.success(), "git fast-import has failed");
+        let tip = self.tip()?;
+        let mut git = Command::new("git")
+            .args(["update-ref", "--stdin"])
+            .current_dir(self.path())
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut to = std::io::BufWriter::new(git.stdin.take().context("it has no input")?);
+        for n in 0..branches {
+            writeln!(to, "create refs/heads/vm-request/{n} {tip}")?;
+        }
+        to.flush()?;
+        drop(to);
+        ensure!(git.wait()?.success(), "git update-ref has failed");
         self.git(&["pack-refs", "--all"]).map(drop)
     }
 }

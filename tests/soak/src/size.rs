@@ -27,6 +27,8 @@ pub struct Cost {
     pub peak: u64,
     /// What went to the server and came from it, in bytes, those of HTTP or SSH among them.
     pub moved: u64,
+    /// What of it the server's Git takes to see that a commit is whole (`connected.c`): it reads every folder of the commit before it.
+    pub check: Duration,
 }
 
 /// So many pushes of a new machine by `git-push`, one after the other.
@@ -59,7 +61,7 @@ pub fn theirs(doors: &Doors, over: Over, pushes: u32) -> Result<Cost> {
 
 fn each(doors: &Doors, whose: &str, pushes: u32, command: impl Fn(&Path) -> Command) -> Result<Cost> {
     let folder = tempfile::tempdir()?;
-    let (mut took, mut peak, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut took, mut peak, mut moved, mut check) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for n in 0..pushes {
         let name = format!("{whose}-{n}");
         let place = folder.path().join(&name);
@@ -73,6 +75,9 @@ fn each(doors: &Doors, whose: &str, pushes: u32, command: impl Fn(&Path) -> Comm
         moved.push(doors.proxy.carried() - before);
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`{name}` ended with {}:\n{said}", output.status);
+        let start = Instant::now();
+        doors.server.git().git(&["rev-list", "--objects", "--quiet", "main", "--not", "main~1"])?;
+        check.push(start.elapsed());
         let tip = doors.server.git().tip()?;
         for (path, bytes) in &request.files {
             ensure!(
@@ -81,7 +86,7 @@ fn each(doors: &Doors, whose: &str, pushes: u32, command: impl Fn(&Path) -> Comm
             );
         }
     }
-    Ok(Cost { took: median(took)?, peak: median(peak)?, moved: median(moved)? })
+    Ok(Cost { took: median(took)?, peak: median(peak)?, moved: median(moved)?, check: median(check)? })
 }
 
 fn median<T: Copy + Ord>(mut values: Vec<T>) -> Result<T> {

@@ -240,7 +240,9 @@ impl Client {
         if !offered {
             // an earlier offer of the same commit may still be under way
             return match trouble {
-                Trouble::Lasting if self.offer.is_none() => self.to(At::Ending(Outcome::Refused)),
+                Trouble::Lasting if !self.offer.as_ref().is_some_and(|offer| offer.open) => {
+                    self.to(At::Ending(Outcome::Refused))
+                }
                 _ => self.to(At::Ready),
             };
         }

@@ -84,7 +84,7 @@ async fn servers_that_leave_nothing_out_are_pushed_to_as_well() {
         assert_eq!(remote.tip(&context()).unwrap(), Some(others.clone()), "{setting}");
         assert_eq!(remote.read(&others, "notes").unwrap().unwrap(), b"theirs\n", "{setting}");
         let folder = remote.folder(&others, &Repository::machine(7)).unwrap();
-        assert_eq!((folder.len(), folder[&path].as_slice()), (4, &b"first\n"[..]), "{setting}");
+        assert_eq!((folder.len(), folder[&path].as_slice()), (5, &b"first\n"[..]), "{setting}");
         server.git().fsck().unwrap();
     }
 }

@@ -83,7 +83,20 @@ async fn a_host_that_is_not_known_or_has_another_key_gets_no_login() {
             ((30, line.to_owned()), "permission")
         );
     }
+    // a key of a kind that the server does not have at all
+    let rsa = world.sshd.folder().join("rsa");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-N", "", "-f"]).arg(&rsa).status();
+    assert!(made.unwrap().success());
+    world.sshd.knows(&[&world.host()], "rsa").unwrap();
+    assert_eq!(world.last(&world.push(&case)), (30, line.to_owned()));
+    // what is known of the port goes before what is known of the host
     let known = world.sshd.folder().join("ssh/known_hosts");
+    world.sshd.knows(&["127.0.0.1"], "host").unwrap();
+    let mut text = fs::read_to_string(&known).unwrap();
+    world.sshd.knows(&[&world.host()], "other").unwrap();
+    text.push_str(&fs::read_to_string(&known).unwrap());
+    write(&known, &text);
+    assert_eq!(world.last(&world.push(&case)), (30, line.to_owned()));
     world.sshd.knows(&[&world.host()], "host").unwrap();
     let mut text = fs::read_to_string(&known).unwrap();
     text.extend(["@revoked * ", &fs::read_to_string(world.sshd.folder().join("host.pub")).unwrap()]);
@@ -142,7 +155,11 @@ async fn a_key_that_cannot_be_read_is_told_from_one_that_is_refused() {
     let lock = ["-p", "-q", "-P", "", "-N", "a passphrase", "-f"];
     assert!(Command::new("ssh-keygen").args(lock).arg(&key).output().unwrap().status.success());
     let case = Case::new(&world.server, "r-1", "web", 1);
-    for text in [fs::read_to_string(&key).unwrap(), "not a key\n".to_owned()] {
+    let pem = world.sshd.folder().join("pem");
+    let made = ["-q", "-t", "rsa", "-m", "PEM", "-N", "a passphrase", "-f"];
+    assert!(Command::new("ssh-keygen").args(made).arg(&pem).status().unwrap().success());
+    let locked = [&key, &pem].map(|key| fs::read_to_string(key).unwrap());
+    for text in locked.into_iter().chain(["not a key\n".to_owned()]) {
         write(&key, &text);
         let line = "error: cannot read branch `main` at `HOST`: the private key cannot be read: it has a passphrase, or is of a kind \
                     that is not known";

@@ -1,7 +1,7 @@
 //! One request to a server over SSH, and its answer.
 
-use std::io::{ErrorKind, Read};
-use std::time::Instant;
+use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, Instant};
 
 use super::{Failed, Service, Smart};
 use crate::address::Way;
@@ -13,6 +13,9 @@ use crate::wire::ssh::{Conversation, Place, Shell};
 use crate::wire::stream::Patience;
 use crate::wire::{Error, old};
 
+/// What ends a conversation is four bytes: they are given no longer.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// A login, and the command that runs there.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -22,8 +25,9 @@ pub(super) struct State {
 
 impl State {
     /// What runs is not asked any more.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn hang_up(&mut self, patience: Patience) {
         if let Some((_, mut running)) = self.running.take() {
+            running.allow(patience.at_most(GOODBYE));
             // it may have ended already
             let _ = running.send(old::GOODBYE);
         }
@@ -45,7 +49,7 @@ impl Link {
         let kept = {
             let mut state = smart.ssh.borrow_mut();
             let kept = state.running.take_if(|(of, _)| body.is_some() && *of == service);
-            state.hang_up();
+            state.hang_up(patience);
             kept
         };
         let (mut running, greeted) = match kept {
@@ -72,7 +76,7 @@ impl Link {
                 }
                 Ok(result)
             }
-            Err(error) => Err(broken(smart, running, error)),
+            Err(error) => Err(broken(smart, running, error, body.is_none())),
         }
     }
 
@@ -113,8 +117,8 @@ impl Link {
     }
 }
 
-/// An answer is none: what the command has said besides tells why, if it has ended.
-fn broken(smart: &Smart, mut running: Conversation, error: Error) -> Failed {
+/// An answer is none: what the command has said besides tells why, if it has ended. Its first words may be a refusal.
+fn broken(smart: &Smart, mut running: Conversation, error: Error, first: bool) -> Failed {
     let ended = matches!(&error, Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof);
     let complaint = if ended { running.complaint() } else { String::new() };
     drop(running);
@@ -122,5 +126,10 @@ fn broken(smart: &Smart, mut running: Conversation, error: Error) -> Failed {
         // it may be the connection's end as well
         smart.ssh.borrow_mut().shell = None;
     }
-    Failed::Answer(if complaint.is_empty() { error } else { Error::Said(complaint) })
+    Failed::Answer(match complaint {
+        said if said.is_empty() => error,
+        said if first => Error::Said(said),
+        // it has not refused what was asked, it broke off
+        said => Error::Io(io::Error::other(format!("the server says: {said}"))),
+    })
 }

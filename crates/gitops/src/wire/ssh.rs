@@ -5,7 +5,8 @@
 use std::fmt;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
 use ssh2::{Channel, CheckResult, ErrorCode, KnownHostFileKind, MethodType, Session};
@@ -20,8 +21,11 @@ use crate::trouble::{Class, Trouble};
 const AUTHENTICATION_FAILED: i32 = -18;
 const PUBLICKEY_UNVERIFIED: i32 = -19;
 const FILE: i32 = -16;
+const KEYFILE_AUTH_FAILED: i32 = -48;
+/// How late the end of time may be seen.
+const GLANCE: Duration = Duration::from_millis(250);
 /// As much is read of what a command says besides its answer, in bytes, and so long is waited for it.
-const COMPLAINT: u64 = 4096;
+const COMPLAINT: usize = 4096;
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// Where to, as whom.
@@ -37,6 +41,7 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Shell {
     session: Session,
     socket: TcpStream,
+    alarm: Alarm,
 }
 
 impl fmt::Debug for Shell {
@@ -46,8 +51,41 @@ impl fmt::Debug for Shell {
 }
 
 /// libssh2 takes its limit in milliseconds, and none at all for zero.
-fn allow(session: &Session, left: Duration) {
+fn limit(session: &Session, left: Duration) {
     session.set_timeout(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1));
+}
+
+/// When the socket is shut, whatever goes on there: libssh2 looks at its limit only where the server is silent.
+#[derive(Debug, Clone)]
+struct Alarm(Arc<Mutex<Instant>>);
+
+impl Alarm {
+    fn set(socket: &TcpStream, until: Instant) -> io::Result<Self> {
+        let (socket, until) = (socket.try_clone()?, Arc::new(Mutex::new(until)));
+        let watched = Arc::downgrade(&until);
+        let left = |watched: &Weak<Mutex<Instant>>| {
+            let until = watched.upgrade()?;
+            let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(until.saturating_duration_since(Instant::now()))
+        };
+        std::thread::Builder::new().name("ssh-alarm".to_owned()).spawn(move || {
+            while let Some(left) = left(&watched) {
+                if left.is_zero() {
+                    let _ = socket.shutdown(Shutdown::Both);
+                    return;
+                }
+                std::thread::sleep(left.min(GLANCE));
+            }
+        })?;
+        Ok(Self(until))
+    }
+
+    /// From now on a call may take as long as this.
+    fn allow(&self, session: &Session, patience: Patience) -> io::Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = patience.until;
+        limit(session, patience.left()?);
+        Ok(())
+    }
 }
 
 impl Shell {
@@ -61,39 +99,38 @@ impl Shell {
         let mut session = Session::new().map_err(|error| unreachable(&error.message()))?;
         let own = socket.try_clone().map_err(|error| unreachable(&error))?;
         session.set_tcp_stream(own);
-        let shell = Self { session: session.clone(), socket };
+        let alarm = Alarm::set(&socket, patience.until).map_err(|error| unreachable(&error))?;
+        let shell = Self { session: session.clone(), socket, alarm };
         if let Some(algorithms) = algorithms(&session, place, &login.known) {
             // a type that this libssh2 does not know is left out by it; without any the server's own choice is judged
             let _ = session.method_pref(MethodType::HostKey, &algorithms);
         }
-        allow(&session, patience.left().map_err(|error| unreachable(&error))?);
+        shell.alarm.allow(&session, patience).map_err(|error| unreachable(&error))?;
         session.handshake().map_err(|error| unreachable(&error.message()))?;
         if !is_known(&session, place, &login.known) {
             return Err(permission(
                 "its host key is not the one that `known_hosts` has for it, or it has none",
             ));
         }
-        allow(&session, patience.left().map_err(|error| unreachable(&error))?);
+        shell.alarm.allow(&session, patience).map_err(|error| unreachable(&error))?;
         let refused = match session.userauth_pubkey_memory(place.user, None, login.key.expose_secret(), None)
         {
             Ok(()) => return Ok(shell),
             Err(error) => error,
         };
         match refused.code() {
-            ErrorCode::Session(AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED) => {}
-            ErrorCode::Session(FILE) => {
+            ErrorCode::Session(AUTHENTICATION_FAILED) => Err(permission("it refuses the key")),
+            // so it says of a connection that is lost as well; libssh2 has made the socket one that does not wait
+            ErrorCode::Session(PUBLICKEY_UNVERIFIED) => match shell.socket.peek(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Err(permission("it refuses the key")),
+                _ => Err(passing("cannot log in", &refused.message())),
+            },
+            ErrorCode::Session(FILE | KEYFILE_AUTH_FAILED) => {
                 let why =
                     "the private key cannot be read: it has a passphrase, or is of a kind that is not known";
-                return Err(Trouble::new(Class::Lasting(Kind::Usage), why));
+                Err(Trouble::new(Class::Lasting(Kind::Usage), why))
             }
-            _ => return Err(passing("cannot log in", &refused.message())),
-        }
-        // a connection that is lost meanwhile looks like a refusal, and tells no more
-        match session.auth_methods(place.user) {
-            Err(error) if error.code() != ErrorCode::Session(AUTHENTICATION_FAILED) => {
-                Err(passing("cannot log in", &error.message()))
-            }
-            _ => Err(permission("it refuses the key")),
+            _ => Err(passing("cannot log in", &refused.message())),
         }
     }
 
@@ -104,22 +141,24 @@ impl Shell {
         variable: Option<(&str, &str)>,
         patience: Patience,
     ) -> io::Result<Conversation> {
-        allow(&self.session, patience.left()?);
-        let channel = self.session.channel_session()?;
-        let mut pipe = Pipe { channel: Some(channel), session: self.session.clone(), patience };
+        self.alarm.allow(&self.session, patience)?;
+        let channel = Some(self.session.channel_session()?);
+        let mut pipe = Pipe { channel, session: self.session.clone(), alarm: self.alarm.clone(), patience };
         if let Some((name, value)) = variable {
+            pipe.begin()?;
             // a server that does not take it is one that does not know what it means
             let _ = pipe.channel()?.setenv(name, value);
         }
-        allow(&self.session, patience.left()?);
+        pipe.begin()?;
         pipe.channel()?.exec(command)?;
         Ok(Conversation { stream: BufReader::with_capacity(16 * 1024, pipe) })
     }
 }
 
 impl Drop for Shell {
-    /// libssh2 would take leave of the server and wait for its answer, without an end where it is silent.
+    /// libssh2 would take leave of the server and wait for its answer; what is half sent it would try to send until its limit.
     fn drop(&mut self) {
+        limit(&self.session, Duration::ZERO);
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
@@ -148,12 +187,21 @@ impl Conversation {
     /// What it has said besides its answer, once that has ended; empty where that is nothing.
     pub(crate) fn complaint(&mut self) -> String {
         let pipe = self.stream.get_mut();
-        allow(&pipe.session, AFTERWARDS.min(pipe.patience.left().unwrap_or_default()));
-        let Ok(channel) = pipe.channel() else { return String::new() };
-        // it comes behind the end of the answer, and before the command's own
-        let _ = channel.wait_close();
+        let patience = pipe.patience;
+        pipe.patience = patience.at_most(AFTERWARDS);
         let mut said = Vec::new();
-        let _ = channel.stderr().take(COMPLAINT).read_to_end(&mut said);
+        // it comes behind the end of the answer, and before the command's own
+        if pipe.begin().and_then(|()| Ok(pipe.channel()?.wait_close()?)).is_ok() {
+            let mut part = [0; 512];
+            while said.len() < COMPLAINT && pipe.begin().is_ok() {
+                match pipe.channel().and_then(|channel| channel.stderr().read(&mut part)) {
+                    Ok(read @ 1..) => said.extend_from_slice(part.get(..read).unwrap_or_default()),
+                    _ => break,
+                }
+            }
+        }
+        pipe.patience = patience;
+        let _ = pipe.begin();
         String::from_utf8_lossy(&said).trim().to_owned()
     }
 }
@@ -168,6 +216,7 @@ struct Pipe {
     /// Taken when dropped.
     channel: Option<Channel>,
     session: Session,
+    alarm: Alarm,
     patience: Patience,
 }
 
@@ -177,8 +226,7 @@ impl Pipe {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        allow(&self.session, self.patience.left()?);
-        Ok(())
+        self.alarm.allow(&self.session, self.patience)
     }
 }
 
@@ -221,42 +269,63 @@ impl Drop for Pipe {
     }
 }
 
-/// What these lines say of a key of this server. Those that libssh2 does not understand say nothing.
+/// What these lines say of a key under this name.
 fn look_up<'a>(
     session: &Session,
-    place: Place<'_>,
+    name: &str,
     lines: impl Iterator<Item = &'a String>,
     key: &[u8],
 ) -> Option<CheckResult> {
     let mut known = session.known_hosts().ok()?;
     for line in lines {
+        // one that libssh2 does not understand says nothing
         let _ = known.read_str(line, KnownHostFileKind::OpenSSH);
     }
-    Some(known.check_port(place.name, place.port, key))
+    Some(known.check(name, key))
+}
+
+/// The name that the server is known by: with its port, and only where nothing is known of that without it, as OpenSSH's client
+/// has it (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT").
+fn known_as(session: &Session, place: Place<'_>, lines: &[String]) -> String {
+    let with_port = format!("[{}]:{}", place.name, place.port);
+    // no key is this one: another one is known where there is any
+    let known = look_up(session, &with_port, lines.iter(), b"\0");
+    if matches!(known, Some(CheckResult::Mismatch)) { with_port } else { place.name.to_owned() }
 }
 
 fn is_known(session: &Session, place: Place<'_>, lines: &[String]) -> bool {
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-    !key.is_empty() && matches!(look_up(session, place, lines.iter(), &key), Some(CheckResult::Match))
+    let name = known_as(session, place, lines);
+    !key.is_empty() && matches!(look_up(session, &name, lines.iter(), &key), Some(CheckResult::Match))
 }
 
-/// The algorithms to ask the server for, so that it shows a key that is known; none where nothing is.
+/// The algorithms to ask the server for: first those of keys that are known, so that it shows one, and the others behind them, for a
+/// key of another kind is a wrong one and no broken connection. None where nothing is known.
 fn algorithms(session: &Session, place: Place<'_>, lines: &[String]) -> Option<String> {
+    const ALL: [&str; 6] = [
+        "ssh-ed25519",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "rsa-sha2-512",
+        "rsa-sha2-256",
+    ];
+    let name = known_as(session, place, lines);
     let mut kinds: Vec<&str> = lines.iter().filter_map(|line| line.split_ascii_whitespace().nth(1)).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let of = |kind: &str| {
-        let lines = lines.iter().filter(|line| line.split_ascii_whitespace().nth(1) == Some(kind));
-        // no key is this one: another one is known where there is any
-        matches!(look_up(session, place, lines, b"\0"), Some(CheckResult::Mismatch))
+    let is_known = |kind: &&str| {
+        let lines = lines.iter().filter(|line| line.split_ascii_whitespace().nth(1) == Some(*kind));
+        matches!(look_up(session, &name, lines, b"\0"), Some(CheckResult::Mismatch))
     };
     let known: Vec<&str> = kinds
         .into_iter()
-        .filter(|kind| of(kind))
+        .filter(is_known)
         // an RSA key signs in three ways, of which SHA-1 is no longer taken
         .flat_map(|kind| if kind == "ssh-rsa" { vec!["rsa-sha2-512", "rsa-sha2-256"] } else { vec![kind] })
         .collect();
-    (!known.is_empty()).then(|| known.join(","))
+    let others = ALL.iter().filter(|kind| !known.contains(kind));
+    (!known.is_empty()).then(|| known.iter().chain(others).copied().collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -275,10 +344,15 @@ mod tests {
             "elsewhere ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY=",
         ]
         .map(str::to_owned);
-        let of = |name, lines: &[String]| algorithms(&session, place(name), lines);
-        assert_eq!(of("git.example.org", &lines).unwrap(), "ssh-ed25519,rsa-sha2-512,rsa-sha2-256");
-        assert_eq!(of("git.example.org", &lines[..1]).unwrap(), "ssh-ed25519");
-        assert_eq!(of("elsewhere", &lines).unwrap(), "ecdsa-sha2-nistp256");
+        let of = |name, lines: &[String]| {
+            let all = algorithms(&session, place(name), lines);
+            all.map(|all| all.split(',').map(str::to_owned).collect::<Vec<_>>())
+        };
+        // what is known of the port goes before what is known of the host
+        let first = of("git.example.org", &lines).unwrap();
+        assert_eq!((first[0].as_str(), first.len()), ("ssh-ed25519", 6));
+        assert_eq!(of("git.example.org", &lines[1..]).unwrap()[..2], ["rsa-sha2-512", "rsa-sha2-256"]);
+        assert_eq!(of("elsewhere", &lines).unwrap()[0], "ecdsa-sha2-nistp256");
         assert_eq!(of("nowhere", &lines), None);
     }
 }

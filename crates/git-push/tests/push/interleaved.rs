@@ -6,13 +6,15 @@ use std::process::Child;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use testbed::git::history::History;
 use testbed::git::{Entry, Server};
 
 use crate::support::{Case, Ended, folder, request};
 
-/// Each is a number: half of it, in base 3, says at each turn whom the server serves next, the first, the second or both at once; and
-/// if it is odd the machine is there and both were rendered against it, else it is new.
+/// Each is a number: half of it is the seed of the lots that say at each turn whom the server serves next, the first, the second or both
+/// at once; and if it is odd the machine is there and both were rendered against it, else it is new.
 const ALL: usize = 10_000;
 /// What is pushed into one repository: every push fetches what the others made.
 const TOGETHER: usize = 40;
@@ -34,8 +36,9 @@ fn chosen() -> Vec<usize> {
     (0..wanted.min(ALL)).map(|n| first + n * distance).collect()
 }
 
-/// Serve the two runs in the order of `turns`; how they ended, and who was served with what.
-fn serve(server: &Server, cases: &[Case; 2], flags: &[&str], mut turns: usize) -> ([Ended; 2], String) {
+/// Serve the two runs in the order that lots of this seed give; how they ended, and who was served with what.
+fn serve(server: &Server, cases: &[Case; 2], flags: &[&str], seed: usize) -> ([Ended; 2], String) {
+    let mut lots = StdRng::seed_from_u64(seed as u64);
     let start = Instant::now();
     let mut runs = [0, 1].map(|n| cases[n].command("results", flags).spawn().unwrap());
     let mut order = String::new();
@@ -51,13 +54,12 @@ fn serve(server: &Server, cases: &[Case; 2], flags: &[&str], mut turns: usize) -
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        let next = match (&here[..], turns % 3) {
+        let next = match (&here[..], lots.random_range(0..3)) {
             ([], _) => break,
             ([_, _], 0) => &here[..1],
             ([_, _], 1) => &here[1..],
             _ => &here[..],
         };
-        turns /= if here.len() == 2 { 3 } else { 1 };
         for (user, on) in next {
             server.let_in(user);
             write!(order, "{user} {on:?}, ").unwrap();

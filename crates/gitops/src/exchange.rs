@@ -74,7 +74,7 @@ impl Link {
         look: Look,
         until: Instant,
     ) -> Result<Option<Oid>, Trouble> {
-        let fetched = self.fetch_smart(&self.smart, repository, depth, look, until);
+        let fetched = self.fetch_smart(repository, depth, look, until);
         fetched.map_err(|trouble| in_time(trouble, until))
     }
 
@@ -86,19 +86,8 @@ impl Link {
         commits: &[Oid],
         until: Instant,
     ) -> Result<(), Trouble> {
-        let brought = self.objects_smart(&self.smart, repository, objects, commits, until);
+        let brought = self.objects_smart(repository, objects, commits, until);
         brought.map_err(|trouble| in_time(trouble, until))
-    }
-
-    /// Offer `commit`, whose parent the server has, to a branch that is at `expected`, or is not there at all.
-    pub(crate) fn push(
-        &self,
-        repository: &Repository,
-        commit: Oid,
-        expected: Option<Oid>,
-        until: Instant,
-    ) -> Sent {
-        self.push_smart(&self.smart, repository, commit, expected, until)
     }
 }
 

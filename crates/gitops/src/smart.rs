@@ -70,14 +70,6 @@ impl Service {
         };
         Patience { silence, until }
     }
-
-    /// Read what it says of itself, and forget it.
-    fn pass_over(self, from: impl Read, reference: &str) -> Result<(), Error> {
-        match self {
-            Self::Fetch => advert::fetches(from, reference).map(drop),
-            Self::Push => advert::pushes(from, reference).map(drop),
-        }
-    }
 }
 
 /// How a server is reached.
@@ -117,6 +109,11 @@ impl Smart {
         Self { transport, ssh: RefCell::default(), state: RefCell::default() }
     }
 
+    /// Whether it is known to speak version 0 alone.
+    fn is_old(&self) -> bool {
+        matches!(self.server(), Some(Fetches::Old { .. }))
+    }
+
     fn server(&self) -> Option<Fetches> {
         self.state.borrow().server
     }
@@ -138,35 +135,34 @@ impl Smart {
 impl Link {
     pub(crate) fn fetch_smart(
         &self,
-        smart: &Smart,
         repository: &Repository,
         depth: Depth,
         look: Look,
         until: Instant,
     ) -> Result<Option<Oid>, Trouble> {
-        let tip = self.ask_tip(smart, until).map_err(|failed| self.turned_away(failed))?;
+        let tip = self.ask_tip(until).map_err(|failed| self.turned_away(failed))?;
         let Some(tip) = tip else { return Ok(None) };
         let brought = match look {
-            Look::Tip => self.fetch_tip(smart, repository, tip, until),
-            Look::Back => self.fetch_back(smart, repository, tip, depth, until),
+            Look::Tip => self.fetch_tip(repository, tip, until),
+            Look::Back => self.fetch_back(repository, tip, depth, until),
         };
         match brought {
-            Err(Failed::Answer(Error::Said(words))) if smart.leaves_out() => {
+            Err(Failed::Answer(Error::Said(words))) if self.smart.leaves_out() => {
                 tracing::debug!(
                     "`{}` leaves nothing out: {}",
                     self.address.host(),
                     self.secrets.redact(&words)
                 );
-                smart.take_whole();
+                self.smart.take_whole();
                 let whole = match look {
-                    Look::Tip => self.fetch_tip(smart, repository, tip, until),
-                    Look::Back => self.fetch_back(smart, repository, tip, depth, until),
+                    Look::Tip => self.fetch_tip(repository, tip, until),
+                    Look::Back => self.fetch_back(repository, tip, depth, until),
                 };
                 whole.map_err(|failed| self.trouble(failed))?;
             }
             other => other.map_err(|failed| self.trouble(failed))?,
         }
-        let mut state = smart.state.borrow_mut();
+        let mut state = self.smart.state.borrow_mut();
         state.tips.retain(|other| *other != tip);
         state.tips.push(tip);
         let many = state.tips.len().saturating_sub(TIPS);
@@ -175,132 +171,118 @@ impl Link {
     }
 
     /// Ask where the branch is now.
-    fn ask_tip(&self, smart: &Smart, until: Instant) -> Result<Option<Oid>, Failed> {
+    fn ask_tip(&self, until: Instant) -> Result<Option<Oid>, Failed> {
         let reference = self.reference();
-        let known = match (&smart.transport, smart.server()) {
+        let known = match (&self.smart.transport, self.smart.server()) {
             (Transport::Http(_), Some(two @ Fetches::Two { .. })) => Some(two),
             // one that runs since the last look may know no more than it did then
             _ => None,
         };
         let server = match known {
             Some(server) => server,
-            None => {
-                self.exchange(smart, Service::Fetch, None, until, |body| advert::fetches(body, &reference))?
-            }
+            None => self.exchange(Service::Fetch, None, until, |body| advert::fetches(body, &reference))?,
         };
-        smart.state.borrow_mut().server = Some(server);
+        self.smart.state.borrow_mut().server = Some(server);
         match server {
             Fetches::Old { tip } => Ok(tip),
             Fetches::Two { .. } => {
                 let ask = fetch::ask_refs(&reference);
-                self.exchange(smart, Service::Fetch, Some(&ask), until, |body| {
-                    fetch::read_refs(body, &reference)
-                })
+                self.exchange(Service::Fetch, Some(&ask), until, |body| fetch::read_refs(body, &reference))
             }
         }
     }
 
     fn exchange<T>(
         &self,
-        smart: &Smart,
         service: Service,
         body: Option<&[u8]>,
         until: Instant,
         read: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
     ) -> Result<T, Failed> {
-        match &smart.transport {
-            Transport::Http(tls) => self.request(smart, tls.as_ref(), service, body, until, read),
-            Transport::Ssh(login) => self.talk(smart, login, service, body, until, read),
+        match &self.smart.transport {
+            Transport::Http(tls) => self.request(tls.as_ref(), service, body, until, read),
+            Transport::Ssh(login) => self.talk(login, service, body, until, read),
         }
     }
 
-    fn fetch_tip(
-        &self,
-        smart: &Smart,
-        repository: &Repository,
-        tip: Oid,
-        until: Instant,
-    ) -> Result<(), Failed> {
+    fn fetch_tip(&self, repository: &Repository, tip: Oid, until: Instant) -> Result<(), Failed> {
         let (tips, shallow) = {
-            let state = smart.state.borrow();
+            let state = self.smart.state.borrow();
             (state.tips.clone(), state.shallow.iter().copied().collect::<Vec<_>>())
         };
         if tips.contains(&tip) {
             return Ok(());
         }
         if !tips.is_empty() {
-            let filter = smart.leaves_out().then_some(Filter::Files);
+            let filter = self.smart.leaves_out().then_some(Filter::Files);
             let request = Request { wants: &[tip], haves: &tips, shallow: &shallow, depth: None, filter };
-            match self.fetch_pack(smart, repository, &request, SINCE, until) {
+            match self.fetch_pack(repository, &request, SINCE, until) {
                 Err(Failed::Answer(Error::Long)) => {}
                 other => return other,
             }
         }
-        let filter = smart.leaves_out().then_some(Filter::Folders);
+        let filter = self.smart.leaves_out().then_some(Filter::Folders);
         let request = Request { wants: &[tip], depth: Some(1), filter, ..Request::default() };
-        self.fetch_pack(smart, repository, &request, MOST, until)
+        self.fetch_pack(repository, &request, MOST, until)
     }
 
     fn fetch_back(
         &self,
-        smart: &Smart,
         repository: &Repository,
         tip: Oid,
         depth: Depth,
         until: Instant,
     ) -> Result<(), Failed> {
         let (tips, shallow) = {
-            let state = smart.state.borrow();
+            let state = self.smart.state.borrow();
             (state.tips.clone(), state.shallow.iter().copied().collect::<Vec<_>>())
         };
-        let filter = smart.leaves_out().then_some(Filter::Folders);
+        let filter = self.smart.leaves_out().then_some(Filter::Folders);
         let depth = Some(depth.commits());
         let request = Request { wants: &[tip], haves: &tips, shallow: &shallow, depth, filter };
-        self.fetch_pack(smart, repository, &request, MOST, until)
+        self.fetch_pack(repository, &request, MOST, until)
     }
 
     pub(crate) fn objects_smart(
         &self,
-        smart: &Smart,
         repository: &Repository,
         objects: &[Oid],
         commits: &[Oid],
         until: Instant,
     ) -> Result<(), Trouble> {
-        if matches!(smart.server(), Some(Fetches::Old { .. })) {
+        if self.smart.is_old() {
             return Err(Trouble::new(Class::Passing, "the server has not sent all that it has"));
         }
         // folders that are named come without what is in them
         let request = Request { wants: objects, filter: Some(Filter::Folders), ..Request::default() };
-        if smart.leaves_out() {
-            match self.fetch_pack(smart, repository, &request, MOST, until) {
+        if self.smart.leaves_out() {
+            match self.fetch_pack(repository, &request, MOST, until) {
                 Err(Failed::Answer(Error::Said(words))) => {
                     tracing::debug!(
                         "`{}` is not asked by id: {}",
                         self.address.host(),
                         self.secrets.redact(&words)
                     );
-                    smart.take_whole();
+                    self.smart.take_whole();
                 }
                 other => return other.map_err(|failed| self.trouble(failed)),
             }
         }
         let request = Request { wants: commits, depth: Some(1), ..Request::default() };
-        self.fetch_pack(smart, repository, &request, MOST, until).map_err(|failed| self.trouble(failed))
+        self.fetch_pack(repository, &request, MOST, until).map_err(|failed| self.trouble(failed))
     }
 
     fn fetch_pack(
         &self,
-        smart: &Smart,
         repository: &Repository,
         request: &Request<'_>,
         limit: u64,
         until: Instant,
     ) -> Result<(), Failed> {
         let odb = repository.odb().map_err(|error| self.failed(&error))?;
-        let is_old = matches!(smart.server(), Some(Fetches::Old { .. }));
+        let is_old = self.smart.is_old();
         let body = if is_old { old::ask(request) } else { request.bytes() };
-        let boundary = self.exchange(smart, Service::Fetch, Some(&body), until, |body| {
+        let boundary = self.exchange(Service::Fetch, Some(&body), until, |body| {
             let mut pack = pack::Sink::new(&odb);
             let boundary = if is_old {
                 old::read_answer(body, request.depth.is_some(), limit, &mut pack)?
@@ -310,7 +292,7 @@ impl Link {
             pack.keep()?;
             Ok(boundary)
         })?;
-        let mut state = smart.state.borrow_mut();
+        let mut state = self.smart.state.borrow_mut();
         for commit in &boundary.unshallow {
             state.shallow.remove(commit);
         }
@@ -318,9 +300,9 @@ impl Link {
         Ok(())
     }
 
-    pub(crate) fn push_smart(
+    /// Offer `commit`, whose parent the server has, to a branch that is at `expected`, or is not there at all.
+    pub(crate) fn push(
         &self,
-        smart: &Smart,
         repository: &Repository,
         commit: Oid,
         expected: Option<Oid>,
@@ -328,8 +310,7 @@ impl Link {
     ) -> Sent {
         let not = |trouble, offered| Sent::Not { trouble, offered };
         let reference = self.reference();
-        let server =
-            self.exchange(smart, Service::Push, None, until, |body| advert::pushes(body, &reference));
+        let server = self.exchange(Service::Push, None, until, |body| advert::pushes(body, &reference));
         let server = match server {
             Ok(server) => server,
             Err(failed) => return not(self.turned_away(failed), false),
@@ -354,7 +335,7 @@ impl Link {
             Err(error) => return not(Trouble::of(&error, &self.secrets), false),
         }
         let mut said = Said::default();
-        let status = self.exchange(smart, Service::Push, Some(&body), until, |body| {
+        let status = self.exchange(Service::Push, Some(&body), until, |body| {
             push::read_report(body, server.side_band, &reference, &mut said)
         });
         match status {

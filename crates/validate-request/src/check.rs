@@ -55,12 +55,20 @@ impl Checker {
 
     /// Read a policy.
     pub fn policy(&self, bytes: &[u8]) -> Result<Policy, Vec<Problem>> {
-        let document = document::read(bytes, Form::Any).map_err(|problem| vec![problem])?;
-        rules::policy_file(&document, self.policy.problems(&document)).map(|file| file.spec)
+        let (document, problems) = self.policy_document(bytes)?;
+        rules::policy_file(&document, problems).map(|file| file.spec)
     }
+
     /// Look for what is odd about a policy; every problem if it cannot be read.
     pub fn policy_check(&self, bytes: &[u8]) -> Result<Vec<Finding>, Vec<Problem>> {
+        let (document, problems) = self.policy_document(bytes)?;
+        rules::policy_check(&document, problems)
+    }
+
+    /// A policy as it is written, and what the schema says of it.
+    fn policy_document(&self, bytes: &[u8]) -> Result<(Value, Vec<Problem>), Vec<Problem>> {
         let document = document::read(bytes, Form::Any).map_err(|problem| vec![problem])?;
-        rules::policy_check(&document, self.policy.problems(&document))
+        let problems = self.policy.problems(&document);
+        Ok((document, problems))
     }
 }

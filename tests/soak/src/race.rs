@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use testbed::git::history::{History, Request, Run, Told};
 use testbed::proxy::{Doors, Over};
 
-use crate::requests::{git_push, lay_out, machine};
+use crate::requests::{git_push, lay_out, machine, with_git};
 
 /// What each writer of a loop does: a change of one machine committed, then pulled and pushed until it is there.
 const LOOP: &str = "git clone --quiet --depth 1 \"$URL\" clone && cd clone && cp -r ../source/. . && git add --all && \
@@ -79,19 +79,7 @@ pub fn loops(doors: &Doors, over: Over, writers: u32) -> Result<Finish> {
     let (url, ssh) = (doors.url(over)?, doors.ssh_command());
     let before = doors.server.git().log()?.len();
     let start = Instant::now();
-    let ended = at_once(&requests, folder.path(), |place| {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", LOOP])
-            .current_dir(place)
-            .env("ID", place.file_name().unwrap_or_default())
-            .env("URL", &url)
-            .env("HOME", place)
-            .env("GIT_SSH_COMMAND", &ssh)
-            .envs([("GIT_AUTHOR_NAME", "jane"), ("GIT_AUTHOR_EMAIL", "jane@example.org")])
-            .envs([("GIT_COMMITTER_NAME", "jane"), ("GIT_COMMITTER_EMAIL", "jane@example.org")]);
-        command
-    });
+    let ended = at_once(&requests, folder.path(), |place| with_git(LOOP, place, &url, &ssh));
     let took = start.elapsed();
     let mut each = Vec::new();
     for ended in ended {

@@ -57,3 +57,18 @@ pub(crate) fn git_push(binary: &Path, source: &Path, results: &Path) -> Command 
         .env_clear();
     command
 }
+
+/// A script of `git` as people write it, run in the folder of the request that it is called by (`$ID`), for the repository at `$URL`.
+pub(crate) fn with_git(script: &str, place: &Path, url: &str, ssh: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .current_dir(place)
+        .env("ID", place.file_name().unwrap_or_default())
+        .env("URL", url)
+        .env("HOME", place)
+        .env("GIT_SSH_COMMAND", ssh)
+        .envs([("GIT_AUTHOR_NAME", "jane"), ("GIT_AUTHOR_EMAIL", "jane@example.org")])
+        .envs([("GIT_COMMITTER_NAME", "jane"), ("GIT_COMMITTER_EMAIL", "jane@example.org")]);
+    command
+}

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use testbed::proxy::{Doors, Over};
 use testbed::usage;
 
-use crate::requests::{git_push, lay_out, machine_in};
+use crate::requests::{git_push, lay_out, machine_in, with_git};
 
 /// A namespace that [`testbed::git::Repository::fill`] has put machines into.
 const NAMESPACE: &str = "team-0";
@@ -44,19 +44,7 @@ pub fn ours(binary: &Path, doors: &Doors, over: Over, pushes: u32) -> Result<Cos
 /// So many pushes of a new machine with `git`, each into a clone that leaves out whatever can be.
 pub fn theirs(doors: &Doors, over: Over, pushes: u32) -> Result<Cost> {
     let (url, ssh) = (doors.url(over)?, doors.ssh_command());
-    each(doors, "git", pushes, |place| {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", SPARSE])
-            .current_dir(place)
-            .env("ID", place.file_name().unwrap_or_default())
-            .env("URL", &url)
-            .env("HOME", place)
-            .env("GIT_SSH_COMMAND", &ssh)
-            .envs([("GIT_AUTHOR_NAME", "jane"), ("GIT_AUTHOR_EMAIL", "jane@example.org")])
-            .envs([("GIT_COMMITTER_NAME", "jane"), ("GIT_COMMITTER_EMAIL", "jane@example.org")]);
-        command
-    })
+    each(doors, "git", pushes, |place| with_git(SPARSE, place, &url, &ssh))
 }
 
 fn each(doors: &Doors, whose: &str, pushes: u32, command: impl Fn(&Path) -> Command) -> Result<Cost> {

@@ -9,6 +9,7 @@ pub mod git;
 pub mod kubevirt;
 pub mod pipeline;
 pub mod proxy;
+mod said;
 pub mod sshd;
 pub mod stage;
 mod standin;

@@ -11,14 +11,15 @@
 
 use std::collections::HashSet;
 use std::ffi::c_int;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::io::Errno;
 use rustix::process::{self, Pid, Signal, WaitOptions, WaitStatus};
+
+use crate::said::Said;
 
 /// With `PTRACE_O_TRACESYSGOOD` a stop at a system call, and nothing else, is this "signal".
 const CALL: c_int = libc::SIGTRAP | 0x80;
@@ -45,14 +46,12 @@ pub fn run(command: &mut Command, at: Option<usize>) -> Result<Traced> {
 }
 
 fn trace(command: &mut Command, at: Option<usize>) -> Result<Traced> {
-    // files, not pipes: nobody reads while it runs
-    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let said = Said::of(command)?;
     // SAFETY: between fork and exec there is one system call, which touches no memory
     unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, None, 0)) };
     let child = command.spawn().context("cannot start it under ptrace")?;
     let (calls, status) = follow(Pid::from_child(&child), at).context("cannot trace it")?;
-    let output = Output { status, stdout: written(&mut stdout)?, stderr: written(&mut stderr)? };
+    let output = said.output(status)?;
     // its status is read, so there is nothing left to wait for
     drop(child);
     Ok(Traced { calls, output })
@@ -115,11 +114,4 @@ fn ptrace(request: libc::c_uint, thread: Option<Pid>, data: c_int) -> io::Result
     // SAFETY: these requests read and write no memory, ours or that of the thread
     let answer = unsafe { libc::ptrace(request, thread, nothing, data) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn written(file: &mut File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -2,17 +2,16 @@
 
 #![expect(unsafe_code, reason = "nothing safe gives the usage of one child")]
 
-use std::io::{Read as _, Seek as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::said::Said;
+
 /// Run it to its end: what it left, and the most memory that it had at once, in bytes (`ru_maxrss` of getrusage(2)).
 pub fn run(command: &mut Command) -> Result<(Output, u64)> {
-    // files, not pipes: nobody reads while it runs
-    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let said = Said::of(command)?;
     let child =
         command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let pid = i32::try_from(child.id())?;
@@ -23,12 +22,6 @@ pub fn run(command: &mut Command) -> Result<(Output, u64)> {
     ensure!(ended == pid, "cannot wait for it: {}", std::io::Error::last_os_error());
     // its status is read, so there is nothing left to wait for
     drop(child);
-    let mut said = [Vec::new(), Vec::new()];
-    for (file, said) in [&mut stdout, &mut stderr].into_iter().zip(&mut said) {
-        file.rewind()?;
-        file.read_to_end(said)?;
-    }
-    let [stdout, stderr] = said;
     let peak = u64::try_from(usage.ru_maxrss)? * 1024;
-    Ok((Output { status: ExitStatus::from_raw(status), stdout, stderr }, peak))
+    Ok((said.output(ExitStatus::from_raw(status))?, peak))
 }

@@ -9,7 +9,7 @@ use openssl::ssl::SslConnector;
 use secrecy::ExposeSecret as _;
 use step::{Kind, one_line};
 
-use super::{Failed, Service, Smart};
+use super::{Failed, Service};
 use crate::exchange::Link;
 use crate::trouble::{Class, Trouble};
 use crate::wire::http::{Body, Head};
@@ -21,7 +21,6 @@ impl Link {
     /// One request, to `info/refs` without a body, and its answer, which `read` takes from the connection.
     pub(super) fn request<T>(
         &self,
-        smart: &Smart,
         tls: Option<&SslConnector>,
         service: Service,
         body: Option<&[u8]>,
@@ -34,7 +33,7 @@ impl Link {
         // what moves the branch is sent once, whatever becomes of it
         let repeatable = service == Service::Fetch || body.is_none();
         let before = |trouble| Failed::Trouble { trouble, sent: false };
-        let mut kept = smart.state.borrow_mut().connection.take();
+        let mut kept = self.smart.state.borrow_mut().connection.take();
         let (mut connection, head) = loop {
             let used = kept.is_some();
             let mut connection = match kept.take() {
@@ -74,7 +73,7 @@ impl Link {
         // what was not read to its end is in the way of what comes next
         let usable = !matches!(result, Err(Failed::Answer(_))) && answer.end(patience);
         if usable {
-            smart.state.borrow_mut().connection = Some(connection);
+            self.smart.state.borrow_mut().connection = Some(connection);
         }
         result
     }

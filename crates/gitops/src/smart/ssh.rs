@@ -3,12 +3,12 @@
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::{Failed, Service, Smart};
+use super::{Failed, Service};
 use crate::address::Way;
 use crate::exchange::Link;
 use crate::ssh::Login;
 use crate::trouble::Trouble;
-use crate::wire::advert::Fetches;
+use crate::wire::advert;
 use crate::wire::ssh::{Conversation, Place, Shell};
 use crate::wire::stream::Patience;
 use crate::wire::{Error, old};
@@ -38,7 +38,6 @@ impl Link {
     /// One request, or none before a command's first words, and its answer, which `read` takes from the connection.
     pub(super) fn talk<T>(
         &self,
-        smart: &Smart,
         login: &Login,
         service: Service,
         body: Option<&[u8]>,
@@ -47,18 +46,19 @@ impl Link {
     ) -> Result<T, Failed> {
         let patience = service.patience(until);
         let kept = {
-            let mut state = smart.ssh.borrow_mut();
+            let mut state = self.smart.ssh.borrow_mut();
             let kept = state.running.take_if(|(of, _)| body.is_some() && *of == service);
             state.hang_up(patience);
             kept
         };
         let (mut running, greeted) = match kept {
             Some((_, running)) => (running, true),
-            None => (self.run(smart, login, service, patience)?, false),
+            None => (self.run(login, service, patience)?, false),
         };
         running.allow(patience);
         let greeting = match (body, greeted) {
-            (Some(_), false) => service.pass_over(&mut running, &self.reference()),
+            // of a fetch, which says nothing new; a push has just read the first words of its command
+            (Some(_), false) => advert::fetches(&mut running, &self.reference()).map(drop),
             _ => Ok(()),
         };
         let result = greeting.and_then(|()| match body.map(|body| running.send(body)) {
@@ -69,35 +69,28 @@ impl Link {
         match result {
             Ok(result) => {
                 // a command is for one push, and in version 0 for one pack
-                let goes_on =
-                    service == Service::Fetch && matches!(smart.server(), Some(Fetches::Two { .. }));
+                let goes_on = service == Service::Fetch && !self.smart.is_old();
                 if body.is_none() || goes_on {
-                    smart.ssh.borrow_mut().running = Some((service, running));
+                    self.smart.ssh.borrow_mut().running = Some((service, running));
                 }
                 Ok(result)
             }
-            Err(error) => Err(broken(smart, running, error, body.is_none())),
+            Err(error) => Err(self.broken(running, error, body.is_none())),
         }
     }
 
     /// Begin a command.
-    fn run(
-        &self,
-        smart: &Smart,
-        login: &Login,
-        service: Service,
-        patience: Patience,
-    ) -> Result<Conversation, Failed> {
+    fn run(&self, login: &Login, service: Service, patience: Patience) -> Result<Conversation, Failed> {
         let before = |trouble| Failed::Trouble { trouble, sent: false };
         let command = format!("{} '{}'", service.name(), self.address.argument());
         let variable = (service == Service::Fetch).then_some(("GIT_PROTOCOL", "version=2"));
-        let kept = smart.ssh.borrow_mut().shell.take();
+        let kept = self.smart.ssh.borrow_mut().shell.take();
         let mut used = kept.is_some();
         let mut shell = kept.map_or_else(|| self.log_in(login, patience), Ok).map_err(before)?;
         loop {
             match shell.run(&command, variable, patience) {
                 Ok(running) => {
-                    smart.ssh.borrow_mut().shell = Some(shell);
+                    self.smart.ssh.borrow_mut().shell = Some(shell);
                     return Ok(running);
                 }
                 // a server closes a connection that was idle for a while
@@ -115,21 +108,21 @@ impl Link {
         let place = Place { name: self.address.name(), port: self.address.port(), user };
         Shell::open(place, login, patience)
     }
-}
 
-/// An answer is none: what the command has said besides tells why, if it has ended. Its first words may be a refusal.
-fn broken(smart: &Smart, mut running: Conversation, error: Error, first: bool) -> Failed {
-    let ended = matches!(&error, Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof);
-    let complaint = if ended { running.complaint() } else { String::new() };
-    drop(running);
-    if matches!(error, Error::Io(_)) && complaint.is_empty() {
-        // it may be the connection's end as well
-        smart.ssh.borrow_mut().shell = None;
+    /// An answer is none: what the command has said besides tells why, if it has ended. Its first words may be a refusal.
+    fn broken(&self, mut running: Conversation, error: Error, first: bool) -> Failed {
+        let ended = matches!(&error, Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof);
+        let complaint = if ended { running.complaint() } else { String::new() };
+        drop(running);
+        if matches!(error, Error::Io(_)) && complaint.is_empty() {
+            // it may be the connection's end as well
+            self.smart.ssh.borrow_mut().shell = None;
+        }
+        Failed::Answer(match complaint {
+            said if said.is_empty() => error,
+            said if first => Error::Said(said),
+            // it has not refused what was asked, it broke off
+            said => Error::Io(io::Error::other(format!("the server says: {said}"))),
+        })
     }
-    Failed::Answer(match complaint {
-        said if said.is_empty() => error,
-        said if first => Error::Said(said),
-        // it has not refused what was asked, it broke off
-        said => Error::Io(io::Error::other(format!("the server says: {said}"))),
-    })
 }

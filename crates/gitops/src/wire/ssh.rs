@@ -13,7 +13,7 @@ use ssh2::{Channel, CheckResult, ErrorCode, KnownHostFileKind, MethodType, Sessi
 use step::Kind;
 
 use super::pktline::cut_off;
-use super::stream::{Patience, dial, timed_out};
+use super::stream::{Patience, dial, in_time};
 use crate::ssh::Login;
 use crate::trouble::{Class, Trouble};
 
@@ -101,13 +101,14 @@ impl Shell {
         session.set_tcp_stream(own);
         let alarm = Alarm::set(&socket, patience.until).map_err(|error| unreachable(&error))?;
         let shell = Self { session: session.clone(), socket, alarm };
-        if let Some(algorithms) = algorithms(&session, place, &login.known) {
+        let name = known_as(&session, place, &login.known);
+        if let Some(algorithms) = algorithms(&session, &name, &login.known) {
             // a type that this libssh2 does not know is left out by it; without any the server's own choice is judged
             let _ = session.method_pref(MethodType::HostKey, &algorithms);
         }
         shell.alarm.allow(&session, patience).map_err(|error| unreachable(&error))?;
         session.handshake().map_err(|error| unreachable(&error.message()))?;
-        if !is_known(&session, place, &login.known) {
+        if !is_known(&session, &name, &login.known) {
             return Err(permission(
                 "its host key is not the one that `known_hosts` has for it, or it has none",
             ));
@@ -230,11 +231,6 @@ impl Pipe {
     }
 }
 
-/// libssh2 says that time is up in words of its own.
-fn in_time(error: io::Error, verb: &str) -> io::Error {
-    if error.kind() == ErrorKind::TimedOut { timed_out(verb) } else { error }
-}
-
 impl Read for Pipe {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.begin()?;
@@ -293,15 +289,14 @@ fn known_as(session: &Session, place: Place<'_>, lines: &[String]) -> String {
     if matches!(known, Some(CheckResult::Mismatch)) { with_port } else { place.name.to_owned() }
 }
 
-fn is_known(session: &Session, place: Place<'_>, lines: &[String]) -> bool {
+fn is_known(session: &Session, name: &str, lines: &[String]) -> bool {
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-    let name = known_as(session, place, lines);
-    !key.is_empty() && matches!(look_up(session, &name, lines.iter(), &key), Some(CheckResult::Match))
+    !key.is_empty() && matches!(look_up(session, name, lines.iter(), &key), Some(CheckResult::Match))
 }
 
 /// The algorithms to ask the server for: first those of keys that are known, so that it shows one, and the others behind them, for a
 /// key of another kind is a wrong one and no broken connection. None where nothing is known.
-fn algorithms(session: &Session, place: Place<'_>, lines: &[String]) -> Option<String> {
+fn algorithms(session: &Session, name: &str, lines: &[String]) -> Option<String> {
     const ALL: [&str; 6] = [
         "ssh-ed25519",
         "ecdsa-sha2-nistp256",
@@ -310,13 +305,12 @@ fn algorithms(session: &Session, place: Place<'_>, lines: &[String]) -> Option<S
         "rsa-sha2-512",
         "rsa-sha2-256",
     ];
-    let name = known_as(session, place, lines);
     let mut kinds: Vec<&str> = lines.iter().filter_map(|line| line.split_ascii_whitespace().nth(1)).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let is_known = |kind: &&str| {
         let lines = lines.iter().filter(|line| line.split_ascii_whitespace().nth(1) == Some(*kind));
-        matches!(look_up(session, &name, lines, b"\0"), Some(CheckResult::Mismatch))
+        matches!(look_up(session, name, lines, b"\0"), Some(CheckResult::Mismatch))
     };
     let known: Vec<&str> = kinds
         .into_iter()
@@ -332,7 +326,7 @@ fn algorithms(session: &Session, place: Place<'_>, lines: &[String]) -> Option<S
 mod tests {
     use ssh2::Session;
 
-    use super::{Place, algorithms};
+    use super::{Place, algorithms, known_as};
 
     #[test]
     fn a_server_is_asked_for_keys_that_are_known() {
@@ -345,7 +339,7 @@ mod tests {
         ]
         .map(str::to_owned);
         let of = |name, lines: &[String]| {
-            let all = algorithms(&session, place(name), lines);
+            let all = algorithms(&session, &known_as(&session, place(name), lines), lines);
             all.map(|all| all.split(',').map(str::to_owned).collect::<Vec<_>>())
         };
         // what is known of the port goes before what is known of the host

@@ -41,7 +41,7 @@ impl Patience {
     }
 }
 
-pub(crate) fn timed_out(verb: &str) -> io::Error {
+fn timed_out(verb: &str) -> io::Error {
     io::Error::new(ErrorKind::TimedOut, format!("could not {verb} socket: timed out"))
 }
 
@@ -57,8 +57,8 @@ impl Timed {
     }
 }
 
-/// The system says "would block" where a socket's time is up, which OpenSSL would take for a reason to ask again.
-fn in_time(error: io::Error, verb: &str) -> io::Error {
+/// The system says "would block" where a socket's time is up, which OpenSSL would take for a reason to ask again; libssh2 says it in words of its own.
+pub(crate) fn in_time(error: io::Error, verb: &str) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => timed_out(verb),
         _ => error,

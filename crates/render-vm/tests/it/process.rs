@@ -22,7 +22,7 @@ fn request_file(stem: &str) -> String {
     fixtures().join(format!("manifests/requests/{stem}.json")).to_str().unwrap().to_owned()
 }
 
-fn render(request: &str, more: &[&str]) -> (i32, String, String) {
+pub(crate) fn render(request: &str, more: &[&str]) -> (i32, String, String) {
     let mut arguments = vec!["--request-file", request, "--repo-url=https://git.example/vms.git"];
     arguments.extend(more);
     run(&arguments)

@@ -3,23 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::day_two::Repository;
 use crate::fixtures;
+use crate::process::render;
 
 fn run(request: &Path, more: &[String]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_render-vm"))
-        .arg(format!("--request-file={}", request.display()))
-        .args(["--repo-url=https://git.example/vms.git", "--preview"])
-        .args(more)
-        .env_remove("RUST_LOG")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    let more = ["--preview"].into_iter().chain(more.iter().map(String::as_str));
+    render(request.to_str().unwrap(), &more.collect::<Vec<_>>())
 }
 
 /// What is said of an operation on the machine of a repository.

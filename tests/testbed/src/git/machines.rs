@@ -1,9 +1,8 @@
 //! Repositories with many machines, made in a moment.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
 use super::Repository;
 
@@ -19,44 +18,22 @@ impl Repository {
 
     /// One commit with five files for each of so many machines, in a hundred namespaces, and so many more branches there.
     pub fn fill(&self, machines: usize, branches: usize) -> Result<()> {
-        let mut git = Command::new("git")
-            .args(["fast-import", "--quiet", "--force"])
-            .current_dir(self.path())
-            .stdin(Stdio::piped())
-            .spawn()?;
-        let mut to = std::io::BufWriter::new(git.stdin.take().context("it has no input")?);
-        write!(
-            to,
-            "commit refs/heads/main\ncommitter somebody <somebody@example.org> 1700000000 +0000\ndata 9\nmachines\n\n"
-        )?;
+        let mut commit =
+            "commit refs/heads/main\ncommitter somebody <somebody@example.org> 1700000000 +0000\ndata 9\nmachines\n\n".to_owned();
         for n in 0..machines {
             for file in FILES {
                 let content =
                     format!("name: {n}\nid: {:x}\n", (n + file.len()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-                write!(
-                    to,
-                    "M 100644 inline {}/{file}.yaml\ndata {}\n{content}\n",
-                    Self::machine(n),
-                    content.len()
-                )?;
+                let (folder, length) = (Self::machine(n), content.len());
+                writeln!(commit, "M 100644 inline {folder}/{file}.yaml\ndata {length}\n{content}")?;
             }
         }
-        to.flush()?;
-        drop(to);
-        ensure!(git.wait()?.success(), "git fast-import has failed");
-        let tip = self.tip()?;
-        let mut git = Command::new("git")
-            .args(["update-ref", "--stdin"])
-            .current_dir(self.path())
-            .stdin(Stdio::piped())
-            .spawn()?;
-        let mut to = std::io::BufWriter::new(git.stdin.take().context("it has no input")?);
+        self.run(&["fast-import", "--quiet", "--force"], &[], commit.as_bytes())?;
+        let (tip, mut refs) = (self.tip()?, String::new());
         for n in 0..branches {
-            writeln!(to, "create refs/heads/vm-request/{n} {tip}")?;
+            writeln!(refs, "create refs/heads/vm-request/{n} {tip}")?;
         }
-        to.flush()?;
-        drop(to);
-        ensure!(git.wait()?.success(), "git update-ref has failed");
+        self.run(&["update-ref", "--stdin"], &[], refs.as_bytes())?;
         self.git(&["pack-refs", "--all"]).map(drop)
     }
 }

@@ -98,7 +98,12 @@ impl Repository {
         Ok(String::from_utf8(output)?.trim_end().to_owned())
     }
 
-    fn run(&self, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn run(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        input: &[u8],
+    ) -> Result<Vec<u8>> {
         let mut child = Command::new("git")
             .args(arguments)
             .current_dir(&self.folder)

@@ -24,11 +24,13 @@ pub(crate) async fn ask<T>(
     let began = Instant::now();
     let what = format!("cannot {what}");
     let deadline = Instant::from_std(context.deadline()).max(began + LAST);
+    let mut last: Option<Error> = None;
     loop {
         let answer = match timeout_at(deadline, request()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Failure::new(Kind::Transient, format!("{what}: no answer in time"))),
+            // what was answered before says more than that the deadline came first this time
+            Err(_) => return Err(last.map_or_else(|| silent(&what), |error| told(&error, &what))),
         };
         if let Some(hold) = hold {
             hold.check()?;
@@ -40,16 +42,25 @@ pub(crate) async fn ask<T>(
             _ => Duration::ZERO,
         };
         if began.elapsed() >= patience || Instant::now() + AGAIN >= deadline {
-            let failure = answer.failure(&what);
-            return Err(match answer.kind() {
-                Kind::Transient if answer.not_served() => {
-                    failure.hint("install what serves this kind, or name the machine's own cluster by `--machine-kubeconfig`")
-                }
-                Kind::Permission => failure.hint("give the ServiceAccount or kubeconfig user this right"),
-                _ => failure,
-            });
+            return Err(told(&answer, &what));
         }
         tracing::debug!("{what}: {answer}");
+        last = Some(answer);
         sleep(AGAIN).await;
+    }
+}
+
+fn silent(what: &str) -> Failure {
+    Failure::new(Kind::Transient, format!("{what}: no answer in time"))
+}
+
+fn told(answer: &Error, what: &str) -> Failure {
+    let failure = answer.failure(what);
+    match answer.kind() {
+        Kind::Transient if answer.not_served() => failure.hint(
+            "install what serves this kind, or name the machine's own cluster by `--machine-kubeconfig`",
+        ),
+        Kind::Permission => failure.hint("give the ServiceAccount or kubeconfig user this right"),
+        _ => failure,
     }
 }

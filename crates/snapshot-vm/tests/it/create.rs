@@ -367,3 +367,11 @@ async fn a_feature_gate_that_is_off_is_named() {
         "hint: an administrator lists `Snapshot` among the feature gates of KubeVirt"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_before_the_deadline_is_told() {
+    let world = World::new().await;
+    world.server.with(|store| store.forbidden = Some(VM.to_owned()));
+    let ended = begin(&world, &["--snapshot-name=s1", "--timeout=2s"]).end().await;
+    ended.is(30, "error: cannot read virtual machine `team-a/web01`: no rule allows it");
+}

@@ -35,6 +35,8 @@ pub(crate) struct Store {
     pub(crate) frozen: bool,
     /// Objects that lists and watches show like this for ever: they are behind, reads are not.
     pub(crate) behind: BTreeMap<String, Value>,
+    /// The object whose first read is forbidden, and whose later ones get no answer.
+    pub(crate) forbidden: Option<String>,
     /// How often each object was read.
     pub(crate) reads: BTreeMap<String, usize>,
 }
@@ -187,7 +189,17 @@ impl Server {
         }
         let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let (code, answer) = self.with(|store| handle(store, &method, &path, &body));
+        let answer = self.with(|store| {
+            let refuses = store.forbidden.as_deref() == Some(&path) && method == Method::GET;
+            if !refuses {
+                return Some(handle(store, &method, &path, &body));
+            }
+            let reads = store.reads.entry(path.clone()).or_default();
+            *reads += 1;
+            (*reads == 1)
+                .then(|| status(403, "Forbidden", "no rule allows it", path.rsplit('/').next().unwrap()))
+        });
+        let Some((code, answer)) = answer else { return std::future::pending().await };
         let body = Full::new(Bytes::from(answer.to_string())).map_err(|never: Infallible| match never {});
         Ok(Response::builder()
             .status(StatusCode::from_u16(code).unwrap())

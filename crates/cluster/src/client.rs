@@ -50,6 +50,13 @@ impl Cluster {
         Ok(Self { inner: Arc::new(Inner { source, client, gate: Gate::default() }) })
     }
 
+    /// What answers is this.
+    #[cfg(test)]
+    pub(crate) fn asking(client: Client) -> Self {
+        let inner = Inner { source: Source::Pod, client: RwLock::new(client), gate: Gate::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The machine's own cluster by its kubeconfig, or this one without. No request is made.
     pub async fn of_machine(&self, kubeconfig: Option<&Path>) -> Result<Self, Failure> {
         match kubeconfig {
@@ -112,7 +119,7 @@ impl Cluster {
     ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, Error>> + use<>, Error> {
         let from = version.map_or_else(String::new, |v| format!("&resourceVersion={v}"));
         let uri = format!(
-            "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={}{from}",
+            "{}?watch=true&allowWatchBookmarks=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={}{from}",
             object.collection(),
             object.name.name(),
             length.as_secs(),

@@ -11,13 +11,17 @@ use tokio::time::Instant;
 
 /// The pauses after the first refreshes: a lost one costs little.
 const FIRST: [u64; 4] = [2, 4, 8, 16];
-/// The shortest pause after those; up to a third is added at random, so that many waits do not ask together.
+/// The first pause after those, each further one twice as long; up to a third is added at random, so that many waits do not ask together.
 const IDLE: Duration = Duration::from_secs(24);
+/// The longest: Argo CD looks by itself every two to three minutes.
+const LONGEST: Duration = Duration::from_mins(3);
 
 /// When the next refresh is due.
 #[derive(Debug, Default)]
 pub(crate) struct Refresh {
     asked: usize,
+    /// How many of them were none to hurry.
+    idle: u32,
     due: Option<Instant>,
 }
 
@@ -36,7 +40,11 @@ impl Refresh {
     pub(crate) fn sent(&mut self, hurry: bool) {
         let pause = match FIRST.get(self.asked) {
             Some(seconds) if hurry => Duration::from_secs(*seconds),
-            _ => IDLE + IDLE.mul_f64(rand::rng().random_range(0.0..0.33)),
+            _ => {
+                let pause = IDLE.saturating_mul(1 << self.idle.min(8)).min(LONGEST);
+                self.idle += 1;
+                pause + pause.mul_f64(rand::rng().random_range(0.0..0.33))
+            }
         };
         self.asked += 1;
         self.due = Some(Instant::now() + pause);

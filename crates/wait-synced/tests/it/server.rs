@@ -124,7 +124,7 @@ async fn an_idle_wait_is_quiet() {
     for path in [APPLICATION, VM, VMI, DISK] {
         assert!((2..=4).contains(&count(Verb::Get, path)), "reads of {path}: {}", count(Verb::Get, path));
     }
-    // three rounds of 30 seconds; on a starved machine the last may not have begun
+    // rounds of 30 and of 60 seconds; one of them may be cut by a server that is starved
     let watches = requests.iter().filter(|r| r.verb == Verb::Watch).count();
     assert!((8..=12).contains(&watches), "{watches}");
     let progress = ended.log.iter().filter(|l| l.starts_with("waiting for ")).count();

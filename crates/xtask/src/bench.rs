@@ -1,18 +1,26 @@
 //! `cargo xtask bench`.
 
-use std::path::Path;
+mod pushes;
+mod steps;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use soak::race::{self, Finish};
-use soak::size::{self, Cost};
-use testbed::proxy::{Doors, Over};
+use bench::chart;
+use bench::report::{Measure, Report};
+use testbed::proxy::Over;
 
-use crate::process::{cargo, run};
+use crate::image;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Writers on one branch at the same time, each a process of `git-push`; 0 for none
+    /// Measure these alone
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', value_enum)]
+    only: Vec<Part>,
+    /// Writers on one branch at the same time, each a process of `git-push`
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     writers: u32,
     /// Loops of `git pull --rebase` and `git push` to compare with, and as many writers of ours; 0 for none
@@ -27,76 +35,93 @@ pub(crate) struct Options {
     /// How the repository is reached; in both ways unless given
     #[arg(long, value_name = "WAY", value_parser = ["http", "ssh"])]
     over: Option<String>,
+    /// Write the numbers to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw them into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
-/// How often a single push is measured; the median counts.
-const PUSHES: u32 = 9;
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Size, start and memory of every step
+    Steps,
+    /// Ten thousand requests checked and rendered
+    Renders,
+    /// From an event to the end of `wait-synced`, and what it asks while nothing happens
+    Waits,
+    /// One push, by the size of the repository
+    Pushes,
+    /// Many writers on one branch
+    Races,
+}
 
-/// Build `git-push` as it is shipped and let it race; an error if a commit is missing or too many.
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn ways(&self) -> Vec<Over> {
+        let wanted =
+            |over: &Over| self.over.as_ref().is_none_or(|way| format!("{over:?}").eq_ignore_ascii_case(way));
+        Over::ALL.into_iter().filter(wanted).collect()
+    }
+}
+
+/// What was measured so far; each line is printed as it comes.
+struct Told(Vec<Measure>);
+
+impl Told {
+    fn tell(&mut self, measure: Measure) {
+        println!("{}", measure.line());
+        self.0.push(measure);
+    }
+}
+
+/// Build the steps as they are shipped and measure them; an error if anything did not do what it was measured for.
 pub(crate) fn bench(root: &Path, options: &Options) -> Result<()> {
-    run(cargo(root).args(["build", "--release", "--package", "git-push", "--locked"]))?;
-    let binary = root.join("target/release/git-push");
+    let built = image::image(root, &image::Options::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let wanted =
-        |over: &Over| options.over.as_ref().is_none_or(|way| format!("{over:?}").eq_ignore_ascii_case(way));
-    for over in Over::ALL.into_iter().filter(wanted) {
-        let doors = || runtime.block_on(Doors::open());
-        let mut first = None;
-        for machines in &options.machines {
-            let doors = doors()?;
-            doors.server.git().fill(*machines, options.branches)?;
-            let ours = size::ours(&binary, &doors, over, PUSHES)?;
-            let theirs = size::theirs(&doors, over, PUSHES)?;
-            costs(over, *machines, &ours, &theirs, first.get_or_insert(ours));
+    let mut told = Told(Vec::new());
+    if options.wants(Part::Steps) {
+        steps::sizes(&built, &mut told)?;
+        steps::starts(root, &built.binaries, &mut told)?;
+    }
+    if options.wants(Part::Renders) {
+        steps::renders(root, &mut told)?;
+    }
+    if options.wants(Part::Waits) {
+        runtime.block_on(steps::waits(&built.binaries, &mut told))?;
+    }
+    let git_push = built.binaries.join("git-push");
+    for over in options.ways() {
+        if options.wants(Part::Pushes) {
+            pushes::sizes(&runtime, &git_push, over, options, &mut told)?;
         }
-        if options.writers > 0 {
-            told("git-push", over, &race::ours(&binary, &doors()?, over, options.writers)?)?;
+        if options.wants(Part::Races) {
+            pushes::races(&runtime, &git_push, over, options, &mut told)?;
         }
-        if options.loops > 0 {
-            let ours = race::ours(&binary, &doors()?, over, options.loops)?;
-            told("git-push", over, &ours)?;
-            let theirs = race::loops(&doors()?, over, options.loops)?;
-            told("git pull --rebase, git push", over, &theirs)?;
-            println!("{over:?}: {:.1} times as fast", theirs.took.as_secs_f64() / ours.took.as_secs_f64());
-        }
+    }
+    let report = Report { commit: commit(root)?, machine: machine(), measures: told.0 };
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &options.svg {
+        fs::write(path, chart::draw(&report)).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
 
-fn costs(over: Over, machines: usize, ours: &Cost, theirs: &Cost, first: &Cost) {
-    let (took, git) = (ours.took.as_secs_f64(), theirs.took.as_secs_f64());
-    let own = |cost: &Cost| cost.took.saturating_sub(cost.check).as_secs_f64();
-    println!(
-        "{over:?}: one push into {machines} machines: {:.0} ms, {} KiB of memory, {} bytes moved; the server takes {:.0} ms of it to check \
-         that nothing is missing; {:.2} of the time into the first repository, {:.2} besides that check",
-        took * 1e3,
-        ours.peak / 1024,
-        ours.moved,
-        ours.check.as_secs_f64() * 1e3,
-        took / first.took.as_secs_f64(),
-        own(ours) / own(first),
-    );
-    println!(
-        "{over:?}: a sparse clone of {machines} machines without blobs, and a push from it: {:.0} ms, {} bytes moved; ours takes {:.2} of it",
-        git * 1e3,
-        theirs.moved,
-        took / git
-    );
+fn commit(root: &Path) -> Result<String> {
+    let output = Command::new("git").current_dir(root).args(["rev-parse", "--short=10", "HEAD"]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-fn told(who: &str, over: Over, finish: &Finish) -> Result<()> {
-    let attempts = Finish::quantiles(&finish.attempts).context("nobody has ended")?;
-    let times = Finish::quantiles(&finish.times).context("nobody has ended")?;
-    println!(
-        "{over:?}: {} writers of `{who}`: all in {:.1} s; attempts p50 {}, p95 {}, max {}; seconds p50 {:.1}, p95 {:.1}, max {:.1}",
-        finish.attempts.len(),
-        finish.took.as_secs_f64(),
-        attempts[0],
-        attempts[1],
-        attempts[2],
-        times[0].as_secs_f64(),
-        times[1].as_secs_f64(),
-        times[2].as_secs_f64()
-    );
-    Ok(())
+fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{processors} processors, Linux {}", kernel.trim())
 }

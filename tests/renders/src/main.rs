@@ -1,0 +1,72 @@
+//! `renders NUMBER FOLDER`: check and render so many requests, those of the folder in turn, and print the microseconds that the
+//! checks and the renders took, and how many files came of it.
+//!
+//! A request lies as `<name>.yaml` or `.json`, its policy beside it as `<name>.policy.yaml`.
+#![expect(clippy::print_stdout, reason = "what it measures is its product")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use render_vm::{Site, Templates, render};
+use validate_request::Checker;
+use vm::document::Form;
+use vm::policy::Policy;
+use vm::request::Accepted;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let number: usize = arguments.next().context("how many?")?.parse()?;
+    let folder = arguments.next().context("of which folder?")?;
+    let checker = Checker::new().map_err(|failure| anyhow!("{failure}"))?;
+    let templates = Templates::new()?;
+    let requests = read(&checker, Path::new(&folder))?;
+    let (mut checks, mut renders, mut files) = (Duration::ZERO, Duration::ZERO, 0);
+    for (name, (bytes, policy)) in requests.iter().cycle().take(number) {
+        let start = Instant::now();
+        let verdict = checker.check(bytes, Form::Any, policy).map_err(|failure| anyhow!("{failure}"))?;
+        checks += start.elapsed();
+        let Some(Accepted::Provision(request)) = verdict.request else {
+            return Err(anyhow!("`{name}` is not accepted"));
+        };
+        let start = Instant::now();
+        files += render(&templates, &request, &site())?.len();
+        renders += start.elapsed();
+    }
+    println!("{} {} {files}", checks.as_micros(), renders.as_micros());
+    Ok(())
+}
+
+type Requests = BTreeMap<String, (Vec<u8>, Policy)>;
+
+fn read(checker: &Checker, folder: &Path) -> Result<Requests> {
+    let mut requests = Requests::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((stem, "yaml" | "json")) = name.rsplit_once('.') else { continue };
+        if stem.ends_with(".policy") || stem.ends_with(".accepted") {
+            continue;
+        }
+        let policy = match fs::read(folder.join(format!("{stem}.policy.yaml"))) {
+            Ok(bytes) => checker.policy(&bytes).map_err(|problems| anyhow!("{stem}: {problems:?}"))?,
+            Err(_) => Policy::default(),
+        };
+        requests.insert(name, (fs::read(&path)?, policy));
+    }
+    ensure!(!requests.is_empty(), "no request in `{}`", folder.display());
+    Ok(requests)
+}
+
+fn site() -> Site {
+    Site {
+        repo_url: "https://git.example/vms.git".to_owned(),
+        branch: "main".to_owned(),
+        application_namespace: "argocd".to_owned(),
+        project: "default".to_owned(),
+        destination_server: None,
+        image_source: None,
+    }
+}

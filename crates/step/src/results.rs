@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use crate::text::one_line;
@@ -77,9 +77,8 @@ pub(crate) fn write(outcome_path: &Path, values: &BTreeMap<&'static str, String>
     for (name, value) in values {
         let path = if *name == OUTCOME { outcome_path.to_owned() } else { folder.join(name) };
         let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(value.as_bytes())?;
-        file.sync_all()?;
+        // not synced to the disk: a pod does not outlive its node, and twenty results would wait for it twenty times
+        fs::write(&temporary, value)?;
         fs::rename(&temporary, path)?;
     }
     Ok(())

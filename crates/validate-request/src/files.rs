@@ -43,9 +43,8 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = File::create(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
+    // not synced to the disk: what a step hands to the next one does not outlive their node
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
         // what was begun is of no use to anybody; that it cannot be removed either is not the news
         let _ = fs::remove_file(&beside);

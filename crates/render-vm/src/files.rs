@@ -170,6 +170,9 @@ fn machine(request: &Request) -> Result<Value, Refused> {
     refuse_doubles("disk", names.chain(["root"]).chain(cloud_init.is_object().then_some(CLOUD_INIT)))?;
     refuse_doubles("network", spec.networks.iter().map(|network| network.name.as_str()))?;
     network::one_primary(&spec.networks)?;
+    let devices = &spec.devices;
+    refuse_doubles("GPU", devices.gpus.iter().map(|device| device.name.as_str()))?;
+    refuse_doubles("host device", devices.host_devices.iter().map(|device| device.name.as_str()))?;
     if let Some(key) = spec.labels.keys().chain(spec.annotations.keys()).find(|key| key.platform().is_some())
     {
         return Err(refused(format!("the key `{key}` belongs to the platform")));
@@ -193,6 +196,9 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "boot": boot(request)?,
         "data_disks": data_disks,
         "interfaces": interfaces,
+        "node_selector": spec.node_selector,
+        "gpus": devices.gpus,
+        "host_devices": devices.host_devices,
         "cloud_init": cloud_init,
     }))
 }

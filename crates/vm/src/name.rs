@@ -59,6 +59,10 @@ macro_rules! checked {
     };
 }
 
+mod resource;
+
+pub use resource::DeviceName;
+
 checked! {
     /// A DNS label as Kubernetes wants it for namespaces, machines, clusters, volumes: RFC 1123, at most 63 characters.
     Label,
@@ -209,7 +213,12 @@ impl LabelKey {
 
     /// The domain of the platform that the key belongs to, if it does.
     pub fn platform(&self) -> Option<&'static str> {
-        let (prefix, _) = self.0.split_once('/')?;
+        Self::platform_of(&self.0)
+    }
+
+    /// As [`Self::platform`], of a key or its beginning.
+    pub(crate) fn platform_of(key: &str) -> Option<&'static str> {
+        let (prefix, _) = key.split_once('/')?;
         let below = |domain: &str| {
             prefix.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };

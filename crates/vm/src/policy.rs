@@ -3,6 +3,7 @@
 //! The published schema is `crates/vm/schema/vmpolicy.v1alpha1.json`; a test holds it and these types together.
 
 mod check;
+mod node;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use crate::quantity::Quantity;
 use crate::request::ApiVersion;
 
 pub use check::{Finding, Rule, check};
+pub use node::{NodeDevice, NodeLabel};
 
 /// One policy. [`Policy::default`] is what holds where a site has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,10 @@ pub struct Policy {
     pub labels: Vec<Wildcard>,
     /// Keys of annotations that requests may give; empty means none.
     pub annotations: Vec<Wildcard>,
+    /// Labels of nodes that requests may select by; empty means none.
+    pub node_selector: Vec<NodeLabel>,
+    /// Devices of nodes that requests may name; empty means none.
+    pub devices: Vec<NodeDevice>,
     /// What else requests may do.
     pub allow: Allow,
     /// Fields of `metadata` that have to be filled.
@@ -90,6 +96,12 @@ pub struct Limits {
     /// The most disks, the boot disk included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disks: Option<u16>,
+    /// The most graphics cards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u16>,
+    /// The most other devices of the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_devices: Option<u16>,
 }
 
 /// Where machines may boot from.

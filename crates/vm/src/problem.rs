@@ -164,6 +164,10 @@ codes! {
     PolicyNetwork = "E_POLICY_NETWORK",
     /// The policy does not allow the label or the annotation.
     PolicyLabel = "E_POLICY_LABEL",
+    /// The policy does not allow the label of nodes, or its value.
+    PolicyNodeSelector = "E_POLICY_NODE_SELECTOR",
+    /// The policy does not allow the device, or so many.
+    PolicyDevice = "E_POLICY_DEVICE",
 }
 
 impl Code {

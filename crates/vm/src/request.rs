@@ -6,6 +6,7 @@
 //! [`Accepted`] is either.
 
 mod accepted;
+mod hardware;
 mod network;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::name::{
 use crate::quantity::Quantity;
 
 pub use accepted::Accepted;
+pub use hardware::{Device, Devices};
 pub use network::{Binding, Network, NetworkKind, NetworkModel};
 
 /// The one `apiVersion`.
@@ -110,6 +112,12 @@ pub struct Spec {
     /// Annotations of the machine.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<LabelKey, Line>,
+    /// Labels that its node has to have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<LabelKey, LabelValue>,
+    /// Devices of its node.
+    #[serde(default, skip_serializing_if = "Devices::is_empty")]
+    pub devices: Devices,
     /// Whether it runs.
     #[serde(default)]
     pub power: Power,

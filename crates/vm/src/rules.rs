@@ -9,6 +9,7 @@ mod labels;
 mod machine;
 mod names;
 mod network;
+mod node;
 mod policy_file;
 mod site;
 mod text;

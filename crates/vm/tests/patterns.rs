@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use regex::Regex;
 use vm::name::{
-    HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, NetworkName, Package, PublicKey,
-    RequestId, Subdomain, TimeZone, User,
+    DeviceName, HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, NetworkName, Package,
+    PublicKey, RequestId, Subdomain, TimeZone, User,
 };
 use vm::quantity::Quantity;
 
@@ -22,7 +22,7 @@ fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
-const DEFINITIONS: [Definition; 15] = [
+const DEFINITIONS: [Definition; 16] = [
     Definition { name: "label", rule: Label::RULE, takes: parses::<Label> },
     Definition { name: "subdomain", rule: Subdomain::RULE, takes: parses::<Subdomain> },
     Definition { name: "requestId", rule: RequestId::RULE, takes: parses::<RequestId> },
@@ -38,6 +38,7 @@ const DEFINITIONS: [Definition; 15] = [
     Definition { name: "macAddress", rule: MacAddress::RULE, takes: parses::<MacAddress> },
     Definition { name: "labelKey", rule: LabelKey::RULE, takes: parses::<LabelKey> },
     Definition { name: "labelValue", rule: LabelValue::RULE, takes: parses::<LabelValue> },
+    Definition { name: "deviceName", rule: DeviceName::RULE, takes: parses::<DeviceName> },
 ];
 
 /// Whether the schema takes a string, as `jsonschema` reads it.
@@ -176,6 +177,7 @@ const KNOWN: &[&str] = &[
     "corp.example/Cost_Center",
     "Corp.example/x",
     "corp.example/",
+    "nvidia.com/GA102GL_A10",
     "/a",
 ];
 

@@ -3,7 +3,7 @@
 
 use crate::{request, site};
 use render_vm::{Refused, Templates, render};
-use vm::request::{Binding, Disk, DiskSource, Network, NetworkKind, NetworkModel, Request, Role};
+use vm::request::{Binding, Device, Disk, DiskSource, Network, NetworkKind, NetworkModel, Request, Role};
 
 fn refusal(change: impl FnOnce(&mut Request)) -> String {
     let mut request = request("data-source-everything");
@@ -35,6 +35,10 @@ fn names_that_meet() {
         refusal(|r| r.spec.disks.push(data("root-d591c0"))),
         "two files would be called `disk-root-d591c0.yaml`"
     );
+    let gpu = Device { name: "gpu".parse().unwrap(), device_name: "nvidia.com/a".parse().unwrap() };
+    let two = vec![gpu.clone(), gpu];
+    assert_eq!(refusal(|r| r.spec.devices.gpus.clone_from(&two)), "two GPUs would be called `gpu`");
+    assert_eq!(refusal(|r| r.spec.devices.host_devices = two), "two host devices would be called `gpu`");
     let network = Network::pod("main".parse().unwrap());
     assert_eq!(refusal(|r| r.spec.networks.push(network)), "two networks would be called `main`");
 }

@@ -5,8 +5,9 @@ use vm::day_two::{
     Snapshot, Start, Undelete,
 };
 use vm::request::{
-    Accepted, Access, ApiVersion, Binding, Checks, Compute, Customization, Disk, DiskSource, Image, Kind,
-    Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power, Request, Role, Spec, Target,
+    Accepted, Access, ApiVersion, Binding, Checks, Compute, Customization, Device, Devices, Disk, DiskSource,
+    Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power, Request, Role,
+    Spec, Target,
 };
 
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -88,11 +89,17 @@ fn provision(image: Image) -> Request {
             },
             labels: [(parsed("team"), parsed("payments"))].into(),
             annotations: [(parsed("note"), parsed("why: so"))].into(),
+            node_selector: [(parsed("zone"), parsed("fra-1"))].into(),
+            devices: Devices { gpus: vec![device()], host_devices: vec![device()] },
             power: Power::On,
             lifecycle: Lifecycle { grace_period_seconds: 180, protected: true },
             checks: checks(),
         },
     }
+}
+
+fn device() -> Device {
+    Device { name: parsed("gpu"), device_name: parsed("nvidia.com/GA102GL_A10") }
 }
 
 fn day_two(operation: day_two::Operation) -> day_two::Request {

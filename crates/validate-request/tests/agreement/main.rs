@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use snapbox::Data;
 use vm::day_two::{DataDisks, PatchMethod};
 use vm::policy::{
-    Allow, DataSources, Defaults, Images, Limits, Policy, PolicyFile, PolicyKind, RequiredField,
+    Allow, DataSources, Defaults, Images, Limits, NodeLabel, Policy, PolicyFile, PolicyKind, RequiredField,
 };
 use vm::request::{Accepted, ApiVersion, Binding, Kind, NetworkKind, NetworkModel, Operation, Power, Role};
 
@@ -27,7 +27,7 @@ const MODELS: [NetworkModel; 6] = [
 ];
 
 /// The mappings of a request whose keys are the requester's.
-const FREE: [&str; 2] = ["/spec/labels", "/spec/annotations"];
+const FREE: [&str; 3] = ["/spec/labels", "/spec/annotations", "/spec/nodeSelector"];
 
 /// Every field of a value as a path, with `*` for the items of lists and the keys of free mappings.
 fn paths_of_value(value: &Value, path: &str, free: &[&str], paths: &mut BTreeSet<String>) {
@@ -90,6 +90,8 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 memory: Some(parsed("1Gi")),
                 disk_size: Some(parsed("1Gi")),
                 disks: Some(1),
+                gpus: Some(1),
+                host_devices: Some(1),
             },
             instance_types: wildcards(),
             images: Images {
@@ -103,6 +105,12 @@ fn the_policy_schema_has_the_fields_of_its_types() {
             storage_classes: wildcards(),
             labels: wildcards(),
             annotations: wildcards(),
+            node_selector: vec![NodeLabel {
+                key: parsed("zone"),
+                values: wildcards(),
+                namespaces: wildcards(),
+            }],
+            devices: serde_json::from_value(json!([{"deviceName": "a.b/*", "namespaces": ["a-*"]}])).unwrap(),
             allow: Allow {
                 user_data: true,
                 user_data_secret: true,

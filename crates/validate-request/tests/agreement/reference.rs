@@ -116,6 +116,15 @@ where no controller of the pod reads them. Only keys that the policy lists are t
 these.
 ";
 
+const NODES: &str = "
+## Nodes and devices
+
+`nodeSelector` and `devices` stand at the machine as KubeVirt has them. The policy lists the keys with their values, and the devices, each for all
+namespaces or for some; how many devices one machine may have is in its `limits`. A device has to be among the cluster's own
+`permittedHostDevices`; a machine that has one does not migrate, and its instance type must not have any of its own. Both stay through a
+`repave` and a `resize`.
+";
+
 pub(crate) fn text() -> String {
     let policy = vm::schema::policy();
     let mut text = String::from(HEAD);
@@ -132,8 +141,9 @@ pub(crate) fn text() -> String {
     text += PLACES;
     text += NETWORKS;
     text += LABELS;
+    text += NODES;
     text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
-    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations. ";
+    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations, no node selector and no devices. ";
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
     text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
     fields(&schema::followed(policy, policy), &mut text);

@@ -29,6 +29,11 @@ pub(crate) fn base() -> Value {
             "customization": {"hostname": "web", "timezone": "UTC", "packages": ["htop"]},
             "labels": {"team": "payments"},
             "annotations": {"note": "why"},
+            "nodeSelector": {"zone": "fra-1"},
+            "devices": {
+                "gpus": [{"name": "gpu", "deviceName": "nvidia.com/GA102GL_A10"}],
+                "hostDevices": [{"name": "qat", "deviceName": "intel.com/qat"}],
+            },
             "power": "on",
             "lifecycle": {"gracePeriodSeconds": 60},
             "checks": {"guestAgent": true, "ip": true, "tcpPort": 22},

@@ -26,6 +26,8 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         "networks": ["infra/*"],
         "labels": ["team"],
         "annotations": ["note"],
+        "nodeSelector": [{"key": "zone", "values": ["fra-*"]}],
+        "devices": [{"deviceName": "nvidia.com/*"}, {"deviceName": "intel.com/qat", "namespaces": ["team"]}],
         "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true, "macAddress": true},
         "defaults": {"cluster": "prod", "tier": "silver", "gracePeriodSeconds": 60},
     }});
@@ -182,7 +184,9 @@ fn each_field_left_out_gets_an_answer_or_a_default() {
          /spec/target/name /spec/target/namespace /spec/compute /spec/compute/cpu /spec/compute/memory /spec/image \
          /spec/image/source /spec/image/name /spec/disks /spec/disks/0/name /spec/disks/0/role /spec/disks/0/size \
          /spec/disks/1/name /spec/disks/1/size /spec/disks/1/source/snapshot /spec/networks/0/name \
-         /spec/networks/1/name /spec/networks/1/type /spec/networks/1/networkName"
+         /spec/networks/1/name /spec/networks/1/type /spec/networks/1/networkName \
+         /spec/devices/gpus/0/name /spec/devices/gpus/0/deviceName /spec/devices/hostDevices/0/name \
+         /spec/devices/hostDevices/0/deviceName"
     );
     let all = "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /spec /spec/operation /spec/target \
                /spec/target/name /spec/target/namespace";

@@ -4,6 +4,7 @@
 //! A finding is certain: whatever is told here is so for every request. What a site may have meant is not guessed at.
 
 mod finding;
+mod keys;
 mod lists;
 mod names;
 #[cfg(test)]
@@ -19,6 +20,9 @@ const WITH_BOOT_DISK: usize = 63 - "-root".len() - VOLUME_SUFFIX;
 /// The longest name of any machine.
 const NAME: usize = 63;
 
+/// The operation that most rules are for.
+const PROVISION: &[&str] = &["provision"];
+
 /// Every finding, in the order of the document.
 pub fn check(policy: &Policy) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -28,6 +32,7 @@ pub fn check(policy: &Policy) -> Vec<Finding> {
     sizes(policy, &mut found);
     disks(policy, &mut found);
     lists::check(policy, &mut found);
+    keys::check(policy, &mut found);
     found.sort_by(Finding::order);
     found
 }
@@ -36,21 +41,32 @@ pub fn check(policy: &Policy) -> Vec<Finding> {
 fn operations(policy: &Policy, found: &mut Vec<Finding>) {
     let any = |words: &[&str]| words.iter().any(|word| policy.allows_operation(word));
     let limits = &policy.limits;
-    let rules: [(&str, bool, &[&str]); 12] = [
+    let rules: [(&str, bool, &[&str]); 7] = [
         ("/spec/limits/cpu", limits.cpu.is_some(), &["provision", "resize"]),
         ("/spec/limits/memory", limits.memory.is_some(), &["provision", "resize"]),
         ("/spec/limits/diskSize", limits.disk_size.is_some(), &["provision", "resize"]),
-        ("/spec/limits/disks", limits.disks.is_some(), &["provision"]),
         ("/spec/instanceTypes", !policy.instance_types.is_empty(), &["provision", "resize"]),
         ("/spec/images/registries", !policy.images.registries.is_empty(), &["provision", "repave"]),
         ("/spec/images/urlPrefixes", !policy.images.url_prefixes.is_empty(), &["provision", "repave"]),
         ("/spec/patchProfiles", !policy.patch_profiles.is_empty(), &["patch"]),
-        ("/spec/storageTiers", !policy.storage_tiers.is_empty(), &["provision"]),
-        ("/spec/storageClasses", !policy.storage_classes.is_empty(), &["provision"]),
-        ("/spec/allow/userData", policy.allow.user_data, &["provision"]),
-        ("/spec/allow/userDataSecret", policy.allow.user_data_secret, &["provision"]),
     ];
-    for (pointer, set, words) in rules {
+    let new: [(&str, bool); 13] = [
+        ("/spec/limits/disks", limits.disks.is_some()),
+        ("/spec/limits/gpus", limits.gpus.is_some()),
+        ("/spec/limits/hostDevices", limits.host_devices.is_some()),
+        ("/spec/networks", !policy.networks.is_empty()),
+        ("/spec/storageTiers", !policy.storage_tiers.is_empty()),
+        ("/spec/storageClasses", !policy.storage_classes.is_empty()),
+        ("/spec/labels", !policy.labels.is_empty()),
+        ("/spec/annotations", !policy.annotations.is_empty()),
+        ("/spec/nodeSelector", !policy.node_selector.is_empty()),
+        ("/spec/devices", !policy.devices.is_empty()),
+        ("/spec/allow/userData", policy.allow.user_data),
+        ("/spec/allow/userDataSecret", policy.allow.user_data_secret),
+        ("/spec/allow/macAddress", policy.allow.mac_address),
+    ];
+    let new = new.into_iter().map(|(pointer, set)| (pointer, set, PROVISION));
+    for (pointer, set, words) in rules.into_iter().chain(new) {
         if set && !any(words) {
             let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and ");
             let message = format!("it is for {words} alone, and `operations` does not allow that");

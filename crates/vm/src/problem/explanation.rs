@@ -330,6 +330,18 @@ impl Code {
                 "/spec/labels/owner: E_POLICY_LABEL: the policy does not allow `owner`; hint: allowed: `team`, `corp.example/*`",
                 "Take a key that the message lists, or leave it out; the policy's `labels` and `annotations` decide, and without them there are none.",
             ),
+            Self::PolicyNodeSelector => denied(
+                "nodeSelector: {topology.kubernetes.io/zone: fra-3}",
+                "nodeSelector: [{key: topology.kubernetes.io/zone, values: [fra-1, fra-2]}]",
+                "/spec/nodeSelector/topology.kubernetes.io~1zone: E_POLICY_NODE_SELECTOR: the policy does not allow `fra-3`; hint: allowed: `fra-1`, `fra-2`",
+                "Take a key and a value that the message lists, or leave it out; the policy's `nodeSelector` decides, for each namespace, and without it there are none.",
+            ),
+            Self::PolicyDevice => denied(
+                "gpus: [{name: gpu, deviceName: nvidia.com/AD102GL_L40}]",
+                "devices: [{deviceName: nvidia.com/GA102GL_A10, namespaces: [team-*]}]",
+                "/spec/devices/gpus/0/deviceName: E_POLICY_DEVICE: the policy does not allow `nvidia.com/AD102GL_L40`; hint: allowed: `nvidia.com/GA102GL_A10`",
+                "Take a device that the message lists, or fewer; the policy's `devices`, `limits.gpus` and `limits.hostDevices` decide, and without `devices` there are none.",
+            ),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::layout::{RESERVED, ROOT, VOLUME_SUFFIX};
 use crate::problem::{Code, Problem, echo};
 
 use super::Facts;
+use super::node::{GPUS, HOST_DEVICES};
 
 /// A label of Kubernetes: volumes, claims, host names.
 const LABEL: usize = 63;
@@ -27,7 +28,13 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     if let Some(hostname) = facts.text("/spec/customization/hostname") {
         found.extend(digits("/spec/customization/hostname", hostname));
     }
-    for (list, kind) in [("/spec/disks", "disk"), ("/spec/networks", "network"), (NEW_DISKS, "disk")] {
+    for (list, kind) in [
+        ("/spec/disks", "disk"),
+        ("/spec/networks", "network"),
+        (GPUS, "GPU"),
+        (HOST_DEVICES, "host device"),
+        (NEW_DISKS, "disk"),
+    ] {
         let mut seen = Vec::new();
         for (pointer, _) in facts.items(list) {
             let pointer = format!("{pointer}/name");

@@ -7,7 +7,7 @@ use crate::quantity::Quantity;
 
 use super::image::{IMAGES, inside};
 use super::machine::{COMPUTE, DISKS};
-use super::{Facts, labels, network};
+use super::{Facts, labels, network, node};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     found.extend(operation(facts, policy));
@@ -32,6 +32,7 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     found.extend(profile(facts, policy));
     network::site(facts, policy, found);
     labels::site(facts, policy, found);
+    node::site(facts, policy, found);
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {
@@ -245,7 +246,7 @@ pub(super) fn allowed(list: &[Wildcard]) -> String {
 }
 
 /// The first few of a list, for a hint.
-fn several(names: &[&str]) -> String {
+pub(super) fn several(names: &[&str]) -> String {
     let shown: Vec<String> = names.iter().take(3).map(|name| echo(name)).collect();
     let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
     format!("{}{more}", shown.join(", "))

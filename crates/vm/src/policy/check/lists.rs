@@ -5,7 +5,7 @@ use crate::policy::{PLATFORM, Policy, Wildcard};
 use crate::problem::echo;
 
 /// The longest name in each kind of list, in characters: DNS labels, and names of Kubernetes objects (subdomains).
-const LABEL: usize = 63;
+pub(super) const LABEL: usize = 63;
 const SUBDOMAIN: usize = 253;
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Finding>) {
@@ -18,30 +18,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Finding>) {
         ("/spec/patchProfiles", &policy.patch_profiles, LABEL),
         ("/spec/storageClasses", &policy.storage_classes, SUBDOMAIN),
     ] {
-        let texts: Vec<&str> = list.iter().map(Wildcard::as_str).collect();
-        twice(
-            pointer,
-            &texts,
-            |wide, narrow| wide.strip_suffix('*').is_some_and(|start| narrow.starts_with(start)),
-            found,
-        );
-        for (at, text) in texts.iter().enumerate() {
-            let start = text.trim_end_matches('*');
-            let why = if longest == LABEL && start.contains('.') {
-                "a name here has no dots"
-            } else if start.len() > longest
-                || start.contains("..")
-                || start.contains(".-")
-                || start.contains("-.")
-            {
-                "no name is like this"
-            } else {
-                continue;
-            };
-            let finding =
-                Finding::new(format!("{pointer}/{at}"), Rule::Unreachable, format!("{}: {why}", echo(text)));
-            found.push(finding.hint("correct or remove it"));
-        }
+        names(pointer, list, longest, found);
     }
     let texts: Vec<&str> = images.registries.iter().map(String::as_str).collect();
     let within =
@@ -61,8 +38,41 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Finding>) {
     platform(policy, found);
 }
 
+/// Items that another one covers, or that no name of at most so many characters is like.
+pub(super) fn names(pointer: &str, list: &[Wildcard], longest: usize, found: &mut Vec<Finding>) {
+    let texts: Vec<&str> = list.iter().map(Wildcard::as_str).collect();
+    twice(
+        pointer,
+        &texts,
+        |wide, narrow| wide.strip_suffix('*').is_some_and(|start| narrow.starts_with(start)),
+        found,
+    );
+    for (at, text) in texts.iter().enumerate() {
+        let start = text.trim_end_matches('*');
+        let why = if longest == LABEL && start.contains('.') {
+            "a name here has no dots"
+        } else if start.len() > longest
+            || start.contains("..")
+            || start.contains(".-")
+            || start.contains("-.")
+        {
+            "no name is like this"
+        } else {
+            continue;
+        };
+        let finding =
+            Finding::new(format!("{pointer}/{at}"), Rule::Unreachable, format!("{}: {why}", echo(text)));
+        found.push(finding.hint("correct or remove it"));
+    }
+}
+
 /// Items that another one of the list covers.
-fn twice(pointer: &str, list: &[&str], covers: impl Fn(&str, &str) -> bool, found: &mut Vec<Finding>) {
+pub(super) fn twice(
+    pointer: &str,
+    list: &[&str],
+    covers: impl Fn(&str, &str) -> bool,
+    found: &mut Vec<Finding>,
+) {
     for (at, narrow) in list.iter().enumerate() {
         let wide = list.iter().find(|wide| *wide != narrow && covers(wide, narrow));
         if let Some(wide) = wide {

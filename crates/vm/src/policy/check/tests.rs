@@ -162,6 +162,80 @@ fn items_that_no_name_is_like() {
 }
 
 #[test]
+fn networks_keys_and_devices_that_say_nothing() {
+    let like = |pointer: &str, item: &str| {
+        format!("{pointer}: W_UNREACHABLE: `{item}`: no name is like this; hint: correct or remove it")
+    };
+    let twice = |pointer: &str, wide: &str| {
+        format!("{pointer}: W_REDUNDANT: `{wide}` says it already; hint: remove it")
+    };
+    let platform = |pointer: &str, domain: &str| {
+        format!(
+            "{pointer}: W_UNREACHABLE: keys of `{domain}` belong to the platform, and no request gives them; hint: remove it"
+        )
+    };
+    let nowhere = |pointer: &str, item: &str| {
+        format!(
+            "{pointer}: W_UNREACHABLE: `{item}`: no machine may be there, as `namespaces` lists it not; hint: add it there, or remove it here"
+        )
+    };
+    assert_eq!(
+        found(json!({
+            "networks": ["infra/*", "infra/vlan-1", "*", "vlan-2", format!("i/{}", "a".repeat(64))],
+            "labels": ["team", "te*", "a/b/c", "A/b"],
+            "annotations": ["app.kubernetes.io/*", "corp.example/*", "vmlifecycle.dev/x", "kubernetes.io"],
+        })),
+        [
+            platform("/spec/annotations/0", "kubernetes.io"),
+            platform("/spec/annotations/2", "vmlifecycle.dev"),
+            twice("/spec/labels/0", "te*"),
+            like("/spec/labels/2", "a/b/c"),
+            like("/spec/labels/3", "A/b"),
+            twice("/spec/networks/1", "infra/*"),
+            twice("/spec/networks/3", "*"),
+            like("/spec/networks/4", &format!("i/{}…", "a".repeat(38))),
+        ]
+    );
+    // `*` is a network of the machine's own namespace
+    assert_eq!(
+        found(json!({"networks": ["*", "infra/a"], "labels": ["corp*", "corp.example/a"]})),
+        [twice("/spec/labels/1", "corp*")]
+    );
+    assert_eq!(
+        found(json!({
+            "namespaces": ["ml-*", "web"],
+            "nodeSelector": [
+                {"key": "gpu"},
+                {"key": "gpu", "values": ["a10"], "namespaces": ["web"]},
+                {"key": "gpu"},
+                {"key": "zone", "values": ["fra-1", "fra-*"], "namespaces": ["ml-*"]},
+                {"key": "zone", "values": ["fra-7"], "namespaces": ["ml-a", "payments", "a.b"]},
+            ],
+            "devices": [
+                {"deviceName": "nvidia.com/a", "namespaces": ["ml-a"]},
+                {"deviceName": "nvidia.com/*"},
+                {"deviceName": "a..b/x"},
+            ],
+        })),
+        [
+            twice("/spec/devices/0", "/spec/devices/1"),
+            like("/spec/devices/2/deviceName", "a..b/x"),
+            twice("/spec/nodeSelector/1", "/spec/nodeSelector/0"),
+            twice("/spec/nodeSelector/2", "/spec/nodeSelector/0"),
+            twice("/spec/nodeSelector/3/values/0", "fra-*"),
+            nowhere("/spec/nodeSelector/4/namespaces/1", "payments"),
+            "/spec/nodeSelector/4/namespaces/2: W_UNREACHABLE: `a.b`: a name here has no dots; hint: correct or remove it".to_owned(),
+        ]
+    );
+    assert_eq!(
+        found(json!({"limits": {"gpus": 1, "hostDevices": 0}})),
+        ["gpus", "hostDevices"].map(|field| format!(
+            "/spec/limits/{field}: W_UNREACHABLE: no device is allowed, as `devices` lists none; hint: list them, or remove it"
+        ))
+    );
+}
+
+#[test]
 fn a_wildcard_lets_the_platform_in_only_by_name() {
     for (item, lets_in) in [
         ("*", Some("kube-*")),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vm::layout::{KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
-use vm::request::{Disk, Image, Request, Role};
+use vm::request::{Disk, Image, Reference, Request, Role};
 
 use crate::disk::{self, ImageSource, Storage};
 use crate::lock::{Broken, Expected, Lock};
@@ -15,6 +15,8 @@ use crate::yaml;
 
 /// The volume that holds the cloud-init data; a data disk may not be called so.
 const CLOUD_INIT: &str = "cloud-init";
+/// The volume that holds the answer files of Windows setup, likewise.
+const SYSPREP: &str = "sysprep";
 
 /// What the files need to know besides the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,8 +168,14 @@ fn machine(request: &Request) -> Result<Value, Refused> {
     let interfaces: Vec<Value> =
         spec.networks.iter().map(|network| network::context(request, network)).collect::<Result<_, _>>()?;
     let cloud_init = cloud_init(request)?;
+    let sysprep = &spec.customization.sysprep;
+    if sysprep.is_some() && cloud_init.is_object() {
+        return Err(refused("`/spec/customization/sysprep` stands beside what makes a cloud-config"));
+    }
     let names = spec.disks.iter().filter(|disk| disk.role == Role::Data).map(|disk| disk.name.as_str());
-    refuse_doubles("disk", names.chain(["root"]).chain(cloud_init.is_object().then_some(CLOUD_INIT)))?;
+    let own =
+        cloud_init.is_object().then_some(CLOUD_INIT).into_iter().chain(sysprep.as_ref().map(|_| SYSPREP));
+    refuse_doubles("disk", names.chain(["root"]).chain(own))?;
     refuse_doubles("network", spec.networks.iter().map(|network| network.name.as_str()))?;
     network::one_primary(&spec.networks)?;
     let devices = &spec.devices;
@@ -200,6 +208,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "gpus": devices.gpus,
         "host_devices": devices.host_devices,
         "cloud_init": cloud_init,
+        "sysprep": sysprep.as_ref().map(|files| reference(SYSPREP, files)),
     }))
 }
 
@@ -255,6 +264,11 @@ fn cloud_init(request: &Request) -> Result<Value, Refused> {
         )));
     }
     Ok(json!({ "name": CLOUD_INIT, "secret": secret, "user_data": user_data }))
+}
+
+/// The context of a volume with what the cluster has already.
+fn reference(name: &str, reference: &Reference) -> Value {
+    json!({ "name": name, "config_map": reference.config_map(), "secret": reference.secret() })
 }
 
 /// The context of a disk's `DataVolume`.

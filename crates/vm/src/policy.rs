@@ -143,6 +143,8 @@ pub struct Allow {
     pub cluster_by_requester: bool,
     /// Choose the addresses of network interfaces.
     pub mac_address: bool,
+    /// Name a ConfigMap or a Secret that holds the answer files of Windows setup.
+    pub sysprep: bool,
 }
 
 impl Default for Allow {
@@ -153,6 +155,7 @@ impl Default for Allow {
             cpu_and_memory: true,
             cluster_by_requester: false,
             mac_address: false,
+            sysprep: false,
         }
     }
 }

@@ -168,6 +168,8 @@ codes! {
     PolicyNodeSelector = "E_POLICY_NODE_SELECTOR",
     /// The policy does not allow the device, or so many.
     PolicyDevice = "E_POLICY_DEVICE",
+    /// The policy does not allow the reference to a ConfigMap or a Secret.
+    PolicyReference = "E_POLICY_REFERENCE",
 }
 
 impl Code {

@@ -8,6 +8,7 @@
 mod accepted;
 mod hardware;
 mod network;
+mod reference;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use crate::quantity::Quantity;
 pub use accepted::Accepted;
 pub use hardware::{Device, Devices};
 pub use network::{Binding, Network, NetworkKind, NetworkModel};
+pub use reference::Reference;
 
 /// The one `apiVersion`.
 pub const API_VERSION: &str = "vmlifecycle.dev/v1alpha1";
@@ -288,6 +290,9 @@ pub struct Customization {
     /// A Secret in the machine's namespace with the key `userdata`, where the policy allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_data_secret: Option<Subdomain>,
+    /// The answer files of Windows setup, where the policy allows it; excludes whatever makes a cloud-config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sysprep: Option<Reference>,
 }
 
 /// Whether the machine runs.

@@ -11,6 +11,7 @@ mod names;
 mod network;
 mod node;
 mod policy_file;
+mod reference;
 mod site;
 mod text;
 
@@ -36,6 +37,7 @@ pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Pr
         network::check,
         labels::check,
         image::check,
+        reference::check,
         day_two::check,
         text::check,
     ] {

@@ -3,7 +3,9 @@
 
 use crate::{request, site};
 use render_vm::{Refused, Templates, render};
-use vm::request::{Binding, Device, Disk, DiskSource, Network, NetworkKind, NetworkModel, Request, Role};
+use vm::request::{
+    Binding, Device, Disk, DiskSource, Network, NetworkKind, NetworkModel, Reference, Request, Role,
+};
 
 fn refusal(change: impl FnOnce(&mut Request)) -> String {
     let mut request = request("data-source-everything");
@@ -41,6 +43,22 @@ fn names_that_meet() {
     assert_eq!(refusal(|r| r.spec.devices.host_devices = two), "two host devices would be called `gpu`");
     let network = Network::pod("main".parse().unwrap());
     assert_eq!(refusal(|r| r.spec.networks.push(network)), "two networks would be called `main`");
+}
+
+#[test]
+fn sysprep_beside_cloud_init() {
+    let files = || Some(Reference::Secret("setup".parse().unwrap()));
+    assert_eq!(
+        refusal(|r| r.spec.customization.sysprep = files()),
+        "`/spec/customization/sysprep` stands beside what makes a cloud-config"
+    );
+    let mut asked = request("pvc-secret-no-network");
+    asked.spec.customization.user_data_secret = None;
+    asked.spec.customization.sysprep = files();
+    assert!(render(&Templates::new().unwrap(), &asked, &site()).is_ok());
+    asked.spec.disks.push(data("sysprep"));
+    let why = render(&Templates::new().unwrap(), &asked, &site()).unwrap_err();
+    assert_eq!(why.to_string(), "two disks would be called `sysprep`");
 }
 
 #[test]

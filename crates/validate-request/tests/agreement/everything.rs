@@ -6,8 +6,8 @@ use vm::day_two::{
 };
 use vm::request::{
     Accepted, Access, ApiVersion, Binding, Checks, Compute, Customization, Device, Devices, Disk, DiskSource,
-    Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power, Request, Role,
-    Spec, Target,
+    Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power, Reference,
+    Request, Role, Spec, Target,
 };
 
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -45,6 +45,11 @@ const fn checks() -> Checks {
 }
 
 fn provision(image: Image) -> Request {
+    // both kinds of a reference, in requests of different images
+    let reference = match image {
+        Image::Pvc { .. } => Reference::Secret(parsed("web-setup")),
+        _ => Reference::ConfigMap(parsed("web-setup")),
+    };
     Request {
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::VmRequest,
@@ -86,6 +91,7 @@ fn provision(image: Image) -> Request {
                 packages: vec![parsed("htop")],
                 user_data: Some("#cloud-config\n".to_owned()),
                 user_data_secret: Some(parsed("web-init")),
+                sysprep: Some(reference.clone()),
             },
             labels: [(parsed("team"), parsed("payments"))].into(),
             annotations: [(parsed("note"), parsed("why: so"))].into(),

@@ -29,6 +29,9 @@ const MODELS: [NetworkModel; 6] = [
 /// The mappings of a request whose keys are the requester's.
 const FREE: [&str; 3] = ["/spec/labels", "/spec/annotations", "/spec/nodeSelector"];
 
+/// Where requests refer to a ConfigMap or a Secret.
+const REFERENCES: [&str; 1] = ["/spec/customization/sysprep"];
+
 /// Every field of a value as a path, with `*` for the items of lists and the keys of free mappings.
 fn paths_of_value(value: &Value, path: &str, free: &[&str], paths: &mut BTreeSet<String>) {
     match value {
@@ -117,6 +120,7 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 cpu_and_memory: true,
                 cluster_by_requester: true,
                 mac_address: true,
+                sysprep: true,
             },
             required: vec![
                 RequiredField::OnBehalfOf,
@@ -181,6 +185,10 @@ fn the_same_fields_are_required() {
                 } else {
                     of_schema.remove(&format!("{image}/source"));
                 }
+            }
+            // one of the two, by a rule
+            for reference in REFERENCES.iter().filter(|reference| value.pointer(reference).is_some()) {
+                by_source.extend(["configMap", "secret"].map(|name| format!("{reference}/{name}")));
             }
         }
         let expected: BTreeSet<String> = of_schema.union(&by_source).cloned().collect();

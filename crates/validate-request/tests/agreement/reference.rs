@@ -77,7 +77,8 @@ const NAMES: &str = "
 | disk | `<vm>-<disk>-<6 digits of the request id's SHA-256>` | 63, so with the boot disk `root` `target.name` has at most 51 |
 | Argo CD Application | `<cluster>.<namespace>.<vm>` | always fits 253 |
 
-A machine is not called `kustomization`, `chart`, `values` or `namespace`, nor by a number; a data disk not `root`, `root-…` or `cloud-init`.
+A machine is not called `kustomization`, `chart`, `values` or `namespace`, nor by a number; a data disk not `root`, `root-…` or `cloud-init`,
+nor, beside `sysprep`, `sysprep`.
 ";
 
 const PLACES: &str = "
@@ -116,6 +117,17 @@ where no controller of the pod reads them. Only keys that the policy lists are t
 these.
 ";
 
+const WINDOWS: &str = "
+## Windows
+
+With `customization.sysprep` a machine has a CD-ROM with what a ConfigMap or a Secret of its namespace holds: the answer files of Windows setup,
+`autounattend.xml` or `unattend.xml`. Cloud-init is not for it, so `access` and the other fields of `customization` but `hostname` are refused
+beside it. The answer file gives the guest its name: `hostname`, else the machine's name, has to be one that Windows can have, at most 15
+characters. What else Windows needs of the machine (Hyper-V features, clock, TPM, firmware with secure boot) belongs to the image and comes from
+`compute.preference`, such as `windows.2k22` of KubeVirt's common instance types, so one has to be given. Disks are virtio whatever it
+prefers: the image needs the drivers.
+";
+
 const NODES: &str = "
 ## Nodes and devices
 
@@ -140,10 +152,11 @@ pub(crate) fn text() -> String {
     text += NAMES;
     text += PLACES;
     text += NETWORKS;
+    text += WINDOWS;
     text += LABELS;
     text += NODES;
     text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
-    text += "no `userData`, no `userDataSecret`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations, no node selector and no devices. ";
+    text += "no `userData`, `userDataSecret` or `sysprep`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations, no node selector and no devices. ";
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
     text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
     fields(&schema::followed(policy, policy), &mut text);

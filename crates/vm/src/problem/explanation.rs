@@ -342,6 +342,11 @@ impl Code {
                 "/spec/devices/gpus/0/deviceName: E_POLICY_DEVICE: the policy does not allow `nvidia.com/AD102GL_L40`; hint: allowed: `nvidia.com/GA102GL_A10`",
                 "Take a device that the message lists, or fewer; the policy's `devices`, `limits.gpus` and `limits.hostDevices` decide, and without `devices` there are none.",
             ),
+            Self::PolicyReference => of(
+                "sysprep: {configMap: windows-setup}",
+                "/spec/customization/sysprep: E_POLICY_REFERENCE: the policy does not allow `sysprep`; hint: leave it out",
+                "Leave it out, or have the platform team set `allow.sysprep`. Whoever may refer to a Secret can read it in the guest.",
+            ),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::problem::{Code, Problem, echo};
 
 use super::Facts;
 use super::node::{GPUS, HOST_DEVICES};
+use super::reference::SYSPREP;
 
 /// A label of Kubernetes: volumes, claims, host names.
 const LABEL: usize = 63;
@@ -106,7 +107,8 @@ fn disk(facts: &Facts<'_>, pointer: &str, machine: Option<&str>, name: &str) -> 
     if name == ROOT {
         return problem(format!("`{ROOT}` is the boot disk"), "give it `role: root`, or another name");
     }
-    if name.starts_with("root-") || name == CLOUD_INIT {
+    let made = name == CLOUD_INIT || name == "sysprep" && facts.has(SYSPREP);
+    if name.starts_with("root-") || made {
         return problem(format!("{} is made for the machine itself", echo(name)), "give it another name");
     }
     let over =
@@ -123,6 +125,6 @@ fn short(name: &str) -> String {
     if name.len() > 20 { "<disk>".to_owned() } else { name.to_owned() }
 }
 
-fn characters(number: usize) -> String {
+pub(super) fn characters(number: usize) -> String {
     if number == 1 { "1 character".to_owned() } else { format!("{number} characters") }
 }

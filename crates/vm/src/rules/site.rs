@@ -7,7 +7,7 @@ use crate::quantity::Quantity;
 
 use super::image::{IMAGES, inside};
 use super::machine::{COMPUTE, DISKS};
-use super::{Facts, labels, network, node};
+use super::{Facts, labels, network, node, reference as references};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     found.extend(operation(facts, policy));
@@ -33,6 +33,7 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     network::site(facts, policy, found);
     labels::site(facts, policy, found);
     node::site(facts, policy, found);
+    references::site(facts, policy, found);
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {

@@ -1,0 +1,33 @@
+//! What stands in the cluster already, and a machine only refers to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Subdomain;
+
+/// A ConfigMap or a Secret of the machine's namespace. What is in it never passes through a request, Git or a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reference {
+    /// The name of a ConfigMap.
+    ConfigMap(Subdomain),
+    /// The name of a Secret.
+    Secret(Subdomain),
+}
+
+impl Reference {
+    /// The ConfigMap, if it is one.
+    pub const fn config_map(&self) -> Option<&Subdomain> {
+        match self {
+            Self::ConfigMap(name) => Some(name),
+            Self::Secret(_) => None,
+        }
+    }
+
+    /// The Secret, if it is one.
+    pub const fn secret(&self) -> Option<&Subdomain> {
+        match self {
+            Self::Secret(name) => Some(name),
+            Self::ConfigMap(_) => None,
+        }
+    }
+}

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vm::layout::{KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
-use vm::request::{Disk, Image, Reference, Request, Role};
+use vm::request::{Disk, Image, Propagation, Reference, Request, Role};
 
+use crate::access;
 use crate::disk::{self, ImageSource, Storage};
 use crate::lock::{Broken, Expected, Lock};
 use crate::network;
@@ -165,6 +166,15 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         .filter(|disk| disk.role == Role::Data)
         .map(|disk| json!({ "name": disk.name, "claim": request.volume(disk.name.as_str()) }))
         .collect();
+    let config_disks: Vec<Value> = spec
+        .config_disks
+        .iter()
+        .map(|disk| {
+            let mut context = reference(disk.name.as_str(), &disk.source);
+            context["serial"] = json!(disk.serial);
+            context
+        })
+        .collect();
     let interfaces: Vec<Value> =
         spec.networks.iter().map(|network| network::context(request, network)).collect::<Result<_, _>>()?;
     let cloud_init = cloud_init(request)?;
@@ -175,7 +185,8 @@ fn machine(request: &Request) -> Result<Value, Refused> {
     let names = spec.disks.iter().filter(|disk| disk.role == Role::Data).map(|disk| disk.name.as_str());
     let own =
         cloud_init.is_object().then_some(CLOUD_INIT).into_iter().chain(sysprep.as_ref().map(|_| SYSPREP));
-    refuse_doubles("disk", names.chain(["root"]).chain(own))?;
+    let shown = spec.config_disks.iter().map(|disk| disk.name.as_str());
+    refuse_doubles("disk", names.chain(["root"]).chain(own).chain(shown))?;
     refuse_doubles("network", spec.networks.iter().map(|network| network.name.as_str()))?;
     network::one_primary(&spec.networks)?;
     let devices = &spec.devices;
@@ -203,11 +214,14 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "size": size(request)?,
         "boot": boot(request)?,
         "data_disks": data_disks,
+        "config_disks": config_disks,
         "interfaces": interfaces,
         "node_selector": spec.node_selector,
         "gpus": devices.gpus,
         "host_devices": devices.host_devices,
         "cloud_init": cloud_init,
+        "ssh_keys": access::ssh_keys(request)?,
+        "password_secret": spec.access.password_secret,
         "sysprep": sysprep.as_ref().map(|files| reference(SYSPREP, files)),
     }))
 }
@@ -243,7 +257,10 @@ fn boot(request: &Request) -> Result<Value, Refused> {
 
 fn cloud_init(request: &Request) -> Result<Value, Refused> {
     let secret = &request.spec.customization.user_data_secret;
-    let user_data = vm::cloud_init::user_data(request);
+    let at_boot = access::at_boot(request)?;
+    // keys travel beside the user data, and KubeVirt takes no volume without any
+    let alone = || (secret.is_none() && at_boot.is_some()).then(|| format!("{}\n", vm::cloud_init::HEADER));
+    let user_data = vm::cloud_init::user_data(request).or_else(alone);
     if secret.is_none() && user_data.is_none() {
         return Ok(Value::Null);
     }
@@ -263,7 +280,8 @@ fn cloud_init(request: &Request) -> Result<Value, Refused> {
             u32::from(c)
         )));
     }
-    Ok(json!({ "name": CLOUD_INIT, "secret": secret, "user_data": user_data }))
+    let drive = at_boot == Some(Propagation::ConfigDrive);
+    Ok(json!({ "name": CLOUD_INIT, "secret": secret, "user_data": user_data, "config_drive": drive }))
 }
 
 /// The context of a volume with what the cluster has already.

@@ -1,5 +1,6 @@
 //! A normalised request becomes the files that Git holds, or the change of those that it holds.
 
+mod access;
 mod day_two;
 mod disk;
 mod edits;

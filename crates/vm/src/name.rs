@@ -61,7 +61,7 @@ macro_rules! checked {
 
 mod resource;
 
-pub use resource::DeviceName;
+pub use resource::{DeviceName, Serial};
 
 checked! {
     /// A DNS label as Kubernetes wants it for namespaces, machines, clusters, volumes: RFC 1123, at most 63 characters.

@@ -145,6 +145,10 @@ pub struct Allow {
     pub mac_address: bool,
     /// Name a ConfigMap or a Secret that holds the answer files of Windows setup.
     pub sysprep: bool,
+    /// Name Secrets that hold public keys and passwords.
+    pub access_credentials: bool,
+    /// Have disks with what a ConfigMap or a Secret holds.
+    pub config_disks: bool,
 }
 
 impl Default for Allow {
@@ -156,6 +160,8 @@ impl Default for Allow {
             cluster_by_requester: false,
             mac_address: false,
             sysprep: false,
+            access_credentials: false,
+            config_disks: false,
         }
     }
 }

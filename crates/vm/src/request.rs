@@ -6,6 +6,7 @@
 //! [`Accepted`] is either.
 
 mod accepted;
+mod access;
 mod hardware;
 mod network;
 mod reference;
@@ -15,15 +16,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{
-    HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, Package, PublicKey, RequestId, Subdomain,
-    TimeZone, User,
+    HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, Package, RequestId, Subdomain, TimeZone,
 };
 use crate::quantity::Quantity;
 
 pub use accepted::Accepted;
+pub use access::{Access, Propagation, SshKeySecret};
 pub use hardware::{Device, Devices};
 pub use network::{Binding, Network, NetworkKind, NetworkModel};
-pub use reference::Reference;
+pub use reference::{ConfigDisk, Reference};
 
 /// The one `apiVersion`.
 pub const API_VERSION: &str = "vmlifecycle.dev/v1alpha1";
@@ -99,6 +100,9 @@ pub struct Spec {
     /// Its disks.
     #[serde(default)]
     pub disks: Vec<Disk>,
+    /// Its disks with what a ConfigMap or a Secret holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_disks: Vec<ConfigDisk>,
     /// Its network interfaces.
     #[serde(default = "Network::pod_only")]
     pub networks: Vec<Network>,
@@ -257,18 +261,6 @@ pub enum Role {
     /// It holds data, starts empty unless it has a `source`, and outlives the machine.
     #[default]
     Data,
-}
-
-/// Who may log in.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Access {
-    /// The first user; absent means the image's own default user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<User>,
-    /// Their public keys.
-    #[serde(default)]
-    pub ssh_keys: Vec<PublicKey>,
 }
 
 /// What cloud-init does at first boot.

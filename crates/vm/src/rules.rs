@@ -2,6 +2,7 @@
 //! the schema complains already, so that one fault is one problem.
 
 mod accept;
+mod access;
 mod against;
 mod day_two;
 mod image;
@@ -38,6 +39,7 @@ pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Pr
         labels::check,
         image::check,
         reference::check,
+        access::check,
         day_two::check,
         text::check,
     ] {

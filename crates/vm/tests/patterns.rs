@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use regex::Regex;
 use vm::name::{
     DeviceName, HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, NetworkName, Package,
-    PublicKey, RequestId, Subdomain, TimeZone, User,
+    PublicKey, RequestId, Serial, Subdomain, TimeZone, User,
 };
 use vm::quantity::Quantity;
 
@@ -22,7 +22,7 @@ fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
-const DEFINITIONS: [Definition; 16] = [
+const DEFINITIONS: [Definition; 17] = [
     Definition { name: "label", rule: Label::RULE, takes: parses::<Label> },
     Definition { name: "subdomain", rule: Subdomain::RULE, takes: parses::<Subdomain> },
     Definition { name: "requestId", rule: RequestId::RULE, takes: parses::<RequestId> },
@@ -39,6 +39,7 @@ const DEFINITIONS: [Definition; 16] = [
     Definition { name: "labelKey", rule: LabelKey::RULE, takes: parses::<LabelKey> },
     Definition { name: "labelValue", rule: LabelValue::RULE, takes: parses::<LabelValue> },
     Definition { name: "deviceName", rule: DeviceName::RULE, takes: parses::<DeviceName> },
+    Definition { name: "serial", rule: Serial::RULE, takes: parses::<Serial> },
 ];
 
 /// Whether the schema takes a string, as `jsonschema` reads it.

@@ -4,7 +4,8 @@
 use crate::{request, site};
 use render_vm::{Refused, Templates, render};
 use vm::request::{
-    Binding, Device, Disk, DiskSource, Network, NetworkKind, NetworkModel, Reference, Request, Role,
+    Binding, ConfigDisk, Device, Disk, DiskSource, Network, NetworkKind, NetworkModel, Propagation,
+    Reference, Request, Role, SshKeySecret,
 };
 
 fn refusal(change: impl FnOnce(&mut Request)) -> String {
@@ -37,6 +38,14 @@ fn names_that_meet() {
         refusal(|r| r.spec.disks.push(data("root-d591c0"))),
         "two files would be called `disk-root-d591c0.yaml`"
     );
+    for name in ["data", "root", "cloud-init"] {
+        let source = Reference::Secret("setup".parse().unwrap());
+        let disk = ConfigDisk { name: name.parse().unwrap(), source, serial: None };
+        assert_eq!(
+            refusal(|r| r.spec.config_disks.push(disk)),
+            format!("two disks would be called `{name}`")
+        );
+    }
     let gpu = Device { name: "gpu".parse().unwrap(), device_name: "nvidia.com/a".parse().unwrap() };
     let two = vec![gpu.clone(), gpu];
     assert_eq!(refusal(|r| r.spec.devices.gpus.clone_from(&two)), "two GPUs would be called `gpu`");
@@ -59,6 +68,26 @@ fn sysprep_beside_cloud_init() {
     asked.spec.disks.push(data("sysprep"));
     let why = render(&Templates::new().unwrap(), &asked, &site()).unwrap_err();
     assert_eq!(why.to_string(), "two disks would be called `sysprep`");
+}
+
+#[test]
+fn keys_of_secrets_that_kubevirt_would_refuse() {
+    let secret = |propagation_method, user: Option<&str>| SshKeySecret {
+        name: "team-keys".parse().unwrap(),
+        propagation_method,
+        users: user.into_iter().map(|user| user.parse().unwrap()).collect(),
+    };
+    let other_use = "the keys of Secret `team-keys` have a `propagationMethod` of another use";
+    for (secrets, why) in [
+        (vec![secret(Propagation::QemuGuestAgent, None)], other_use),
+        (vec![secret(Propagation::NoCloud, Some("jane"))], other_use),
+        (
+            vec![secret(Propagation::NoCloud, None), secret(Propagation::ConfigDrive, None)],
+            "`/spec/access/sshKeySecrets` holds both `noCloud` and `configDrive`",
+        ),
+    ] {
+        assert_eq!(refusal(|r| r.spec.access.ssh_key_secrets = secrets), why);
+    }
 }
 
 #[test]

@@ -5,9 +5,9 @@ use vm::day_two::{
     Snapshot, Start, Undelete,
 };
 use vm::request::{
-    Accepted, Access, ApiVersion, Binding, Checks, Compute, Customization, Device, Devices, Disk, DiskSource,
-    Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power, Reference,
-    Request, Role, Spec, Target,
+    Accepted, Access, ApiVersion, Binding, Checks, Compute, ConfigDisk, Customization, Device, Devices, Disk,
+    DiskSource, Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power,
+    Propagation, Reference, Request, Role, Spec, SshKeySecret, Target,
 };
 
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -72,6 +72,11 @@ fn provision(image: Image) -> Request {
                 storage_class: Some(parsed("ceph")),
                 source: Some(DiskSource { snapshot: parsed("vmsnapshot-1-volume-root") }),
             }],
+            config_disks: vec![ConfigDisk {
+                name: parsed("setup"),
+                source: reference.clone(),
+                serial: Some(parsed("setup")),
+            }],
             networks: vec![Network {
                 name: parsed("lan"),
                 kind: NetworkKind::Multus,
@@ -84,6 +89,12 @@ fn provision(image: Image) -> Request {
             access: Access {
                 user: Some(parsed("jane")),
                 ssh_keys: vec![parsed("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpNEKMNSmHRQXSBTUrxTPNX")],
+                ssh_key_secrets: vec![SshKeySecret {
+                    name: parsed("team-keys"),
+                    propagation_method: Propagation::NoCloud,
+                    users: vec![parsed("jane")],
+                }],
+                password_secret: Some(parsed("logins")),
             },
             customization: Customization {
                 hostname: Some(parsed("web")),

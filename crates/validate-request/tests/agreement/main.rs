@@ -15,7 +15,9 @@ use vm::day_two::{DataDisks, PatchMethod};
 use vm::policy::{
     Allow, DataSources, Defaults, Images, Limits, NodeLabel, Policy, PolicyFile, PolicyKind, RequiredField,
 };
-use vm::request::{Accepted, ApiVersion, Binding, Kind, NetworkKind, NetworkModel, Operation, Power, Role};
+use vm::request::{
+    Accepted, ApiVersion, Binding, Kind, NetworkKind, NetworkModel, Operation, Power, Propagation, Role,
+};
 
 const MODELS: [NetworkModel; 6] = [
     NetworkModel::Virtio,
@@ -30,7 +32,7 @@ const MODELS: [NetworkModel; 6] = [
 const FREE: [&str; 3] = ["/spec/labels", "/spec/annotations", "/spec/nodeSelector"];
 
 /// Where requests refer to a ConfigMap or a Secret.
-const REFERENCES: [&str; 1] = ["/spec/customization/sysprep"];
+const REFERENCES: [&str; 2] = ["/spec/customization/sysprep", "/spec/configDisks/0/source"];
 
 /// Every field of a value as a path, with `*` for the items of lists and the keys of free mappings.
 fn paths_of_value(value: &Value, path: &str, free: &[&str], paths: &mut BTreeSet<String>) {
@@ -121,6 +123,8 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 cluster_by_requester: true,
                 mac_address: true,
                 sysprep: true,
+                access_credentials: true,
+                config_disks: true,
             },
             required: vec![
                 RequiredField::OnBehalfOf,
@@ -246,7 +250,7 @@ fn the_same_values_stand_in_for_what_is_absent() {
         number.push((operation, defaults(&schema::of(operation), "", &check)));
     }
     let expected = [
-        ("provision", 17),
+        ("provision", 18),
         ("start", 4),
         ("stop", 1),
         ("restart", 4),
@@ -293,6 +297,11 @@ fn the_same_words_are_taken() {
             words(vec![json!(NetworkKind::Pod), json!(NetworkKind::Multus)]),
             words(vec![json!(Binding::Masquerade), json!(Binding::Bridge), json!(Binding::Sriov)]),
             words(MODELS.map(|model| json!(model)).to_vec()),
+            words(vec![
+                json!(Propagation::NoCloud),
+                json!(Propagation::ConfigDrive),
+                json!(Propagation::QemuGuestAgent),
+            ]),
             words(vec![json!(Power::On), json!(Power::Off)]),
         ],
         "repave" => vec![sources.clone()],

@@ -128,6 +128,22 @@ characters. What else Windows needs of the machine (Hyper-V features, clock, TPM
 prefers: the image needs the drivers.
 ";
 
+const ACCESS: &str = "
+## Keys and passwords that the cluster keeps
+
+`access.sshKeySecrets` and `access.passwordSecret` are KubeVirt's `accessCredentials`: the request names Secrets of the machine's namespace, and what
+is in them passes through neither Git nor a pipeline. By `noCloud` or `configDrive`, one of the two in a machine, keys are there at the first boot for the first
+user, beside whatever makes the cloud-config; by `qemuGuestAgent`, and passwords always so, the guest agent has to run.
+";
+
+const CONFIG_DISKS: &str = "
+## Disks from a ConfigMap or a Secret
+
+`configDisks` show what a ConfigMap or a Secret of the machine's namespace holds, each key as a file on a read-only disk that the guest mounts by its
+serial. They are made anew at each start of the machine, and are no disks for `snapshot`, `resize` and `deprovision`. None is called `root`, `cloud-init` or
+`sysprep`, or as one of `disks`.
+";
+
 const NODES: &str = "
 ## Nodes and devices
 
@@ -153,10 +169,12 @@ pub(crate) fn text() -> String {
     text += PLACES;
     text += NETWORKS;
     text += WINDOWS;
+    text += ACCESS;
+    text += CONFIG_DISKS;
     text += LABELS;
     text += NODES;
     text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
-    text += "no `userData`, `userDataSecret` or `sysprep`, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations, no node selector and no devices. ";
+    text += "no `userData`, `userDataSecret` or `sysprep`, no access credentials and config disks, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations, no node selector and no devices. ";
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
     text += "What a policy refuses is `denied` (exit code 11); everything else is `invalid` (10), also where both are the case. A policy that is itself\nwrong is a `usage` error (2).\n";
     fields(&schema::followed(policy, policy), &mut text);

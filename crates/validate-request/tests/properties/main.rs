@@ -28,7 +28,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         "annotations": ["note"],
         "nodeSelector": [{"key": "zone", "values": ["fra-*"]}],
         "devices": [{"deviceName": "nvidia.com/*"}, {"deviceName": "intel.com/qat", "namespaces": ["team"]}],
-        "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true, "macAddress": true},
+        "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true, "macAddress": true, "sysprep": true, "accessCredentials": true, "configDisks": true},
         "defaults": {"cluster": "prod", "tier": "silver", "gracePeriodSeconds": 60},
     }});
     CHECKER.policy(policy.to_string().as_bytes()).unwrap()
@@ -183,8 +183,10 @@ fn each_field_left_out_gets_an_answer_or_a_default() {
         "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /spec /spec/operation /spec/target \
          /spec/target/name /spec/target/namespace /spec/compute /spec/compute/cpu /spec/compute/memory /spec/image \
          /spec/image/source /spec/image/name /spec/disks /spec/disks/0/name /spec/disks/0/role /spec/disks/0/size \
-         /spec/disks/1/name /spec/disks/1/size /spec/disks/1/source/snapshot /spec/networks/0/name \
-         /spec/networks/1/name /spec/networks/1/type /spec/networks/1/networkName \
+         /spec/disks/1/name /spec/disks/1/size /spec/disks/1/source/snapshot /spec/configDisks/0/name \
+         /spec/configDisks/0/source /spec/configDisks/0/source/configMap /spec/networks/0/name \
+         /spec/networks/1/name /spec/networks/1/type /spec/networks/1/networkName /spec/access/sshKeySecrets/0/name \
+         /spec/access/sshKeySecrets/0/propagationMethod /spec/access/sshKeySecrets/0/users \
          /spec/devices/gpus/0/name /spec/devices/gpus/0/deviceName /spec/devices/hostDevices/0/name \
          /spec/devices/hostDevices/0/deviceName"
     );

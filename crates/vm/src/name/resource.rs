@@ -16,3 +16,15 @@ checked! {
     },
     "a device such as `nvidia.com/GA102GL_A10`"
 }
+
+checked! {
+    /// The serial of a disk, by which the guest finds it. A virtio disk has 20 bytes for it (Linux `virtio_blk`,
+    /// `VIRTIO_BLK_ID_BYTES`), and what is longer is cut.
+    Serial,
+    |text| {
+        (1..=20).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    },
+    "at most 20 of A-Z, a-z, 0-9, ., _ and -, with a letter or digit first"
+}

@@ -50,7 +50,7 @@ fn operations(policy: &Policy, found: &mut Vec<Finding>) {
         ("/spec/images/urlPrefixes", !policy.images.url_prefixes.is_empty(), &["provision", "repave"]),
         ("/spec/patchProfiles", !policy.patch_profiles.is_empty(), &["patch"]),
     ];
-    let new: [(&str, bool); 14] = [
+    let new: [(&str, bool); 16] = [
         ("/spec/limits/disks", limits.disks.is_some()),
         ("/spec/limits/gpus", limits.gpus.is_some()),
         ("/spec/limits/hostDevices", limits.host_devices.is_some()),
@@ -65,6 +65,8 @@ fn operations(policy: &Policy, found: &mut Vec<Finding>) {
         ("/spec/allow/userDataSecret", policy.allow.user_data_secret),
         ("/spec/allow/macAddress", policy.allow.mac_address),
         ("/spec/allow/sysprep", policy.allow.sysprep),
+        ("/spec/allow/accessCredentials", policy.allow.access_credentials),
+        ("/spec/allow/configDisks", policy.allow.config_disks),
     ];
     let new = new.into_iter().map(|(pointer, set)| (pointer, set, PROVISION));
     for (pointer, set, words) in rules.into_iter().chain(new) {

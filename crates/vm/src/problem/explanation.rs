@@ -345,7 +345,7 @@ impl Code {
             Self::PolicyReference => of(
                 "sysprep: {configMap: windows-setup}",
                 "/spec/customization/sysprep: E_POLICY_REFERENCE: the policy does not allow `sysprep`; hint: leave it out",
-                "Leave it out, or have the platform team set `allow.sysprep`. Whoever may refer to a Secret can read it in the guest.",
+                "Leave it out, or have the platform team set `allow.sysprep`, `allow.accessCredentials` or `allow.configDisks`. Whoever may refer to a Secret can read it in the guest.",
             ),
         }
     }

@@ -40,6 +40,9 @@ pub fn accept(request: &Value, policy: &Policy) -> Result<Request, serde_json::E
             disk.storage_class = Some(class.clone());
         }
     }
+    for disk in &mut spec.config_disks {
+        disk.serial = disk.serial.take().or_else(|| disk.name.as_str().parse().ok());
+    }
     for network in spec.networks.iter_mut().filter(|network| network.kind == NetworkKind::Multus) {
         network.binding = Some(network.bound());
         network.network_name = network.network_name.as_ref().map(|name| name.within(&spec.target.namespace));

@@ -8,7 +8,7 @@ use crate::problem::{Code, Problem, echo};
 
 use super::Facts;
 use super::node::{GPUS, HOST_DEVICES};
-use super::reference::SYSPREP;
+use super::reference::{CONFIG_DISKS, SYSPREP};
 
 /// A label of Kubernetes: volumes, claims, host names.
 const LABEL: usize = 63;
@@ -31,12 +31,17 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     }
     for (list, kind) in [
         ("/spec/disks", "disk"),
+        (CONFIG_DISKS, "disk"),
         ("/spec/networks", "network"),
         (GPUS, "GPU"),
         (HOST_DEVICES, "host device"),
         (NEW_DISKS, "disk"),
     ] {
         let mut seen = Vec::new();
+        if list == CONFIG_DISKS {
+            let disks = facts.items("/spec/disks");
+            seen.extend(disks.iter().filter_map(|(disk, _)| facts.text(&format!("{disk}/name"))));
+        }
         for (pointer, _) in facts.items(list) {
             let pointer = format!("{pointer}/name");
             let Some(item) = facts.text(&pointer) else { continue };
@@ -44,6 +49,10 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
                 let message = format!("a second {kind} with the name {}", echo(item));
                 let hint = if list == NEW_DISKS { "keep one" } else { "give it another name" };
                 found.push(Problem::new(&pointer, Code::DuplicateName, message).hint(hint));
+            } else if list == CONFIG_DISKS && [ROOT, CLOUD_INIT, "sysprep"].contains(&item) {
+                let message = format!("{} is made for the machine itself", echo(item));
+                let problem = Problem::new(pointer, Code::ReservedName, message);
+                found.push(problem.hint("give it another name"));
             } else if list == "/spec/disks" {
                 found.extend(disk(facts, &pointer, name, item));
             }

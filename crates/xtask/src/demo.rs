@@ -3,6 +3,7 @@
 mod day_two;
 mod patch;
 mod patch_guest;
+mod scenario;
 mod scene;
 
 use std::path::Path;
@@ -22,6 +23,9 @@ pub(crate) struct Options {
     /// The flow; all but the first are shown on a machine that is provisioned for it
     #[arg(long, value_enum, default_value_t = Shown::Provision, value_name = "NAME")]
     flow: Shown,
+    /// Provision a machine in this scenario instead: something goes wrong, or another way, and the last line says what
+    #[arg(long, value_name = "NAME", value_parser = scenario::names(), conflicts_with = "flow")]
+    scenario: Option<String>,
 }
 
 /// A flow that can be shown.
@@ -62,6 +66,9 @@ pub(crate) fn demo(root: &Path, options: &Options) -> Result<()> {
         let server = git::Server::plain().await?;
         let stage = Stage::start(&server).await.context("no control plane can be had here")?;
         let scene = Scene::new(root, &server, &stage).await?;
+        if let Some(name) = &options.scenario {
+            return scenario::show(&scene, name).await;
+        }
         match options.flow {
             Shown::Provision => tokio::task::block_in_place(|| provision(&scene, &server, root))?,
             flow => return day_two::show(&scene, flow).await,

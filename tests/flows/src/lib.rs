@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use testbed::argocd;
+use testbed::control_plane::Release;
 use testbed::git;
 use testbed::pipeline::{Ended, Event, Flow, Kill, Run};
 use testbed::stage::{ARGOCD, PARENT, Stage};
@@ -33,8 +35,17 @@ pub struct World {
 impl World {
     /// Start everything.
     pub async fn start() -> Result<Self> {
+        Self::start_with(argocd::Options::default()).await
+    }
+
+    /// Start everything, for many machines at once: Argo CD's stand-in looks at so many Applications side by side.
+    pub async fn start_wide(workers: usize) -> Result<Self> {
+        Self::start_with(argocd::Options { workers, ..argocd::Options::default() }).await
+    }
+
+    async fn start_with(argocd: argocd::Options) -> Result<Self> {
         let server = git::Server::plain().await?;
-        let stage = Stage::start(&server).await?;
+        let stage = Stage::start_with(&server, Release::default(), argocd).await?;
         for namespace in [MACHINES, FLOWS] {
             stage.plane().ensure_namespace(namespace).await?;
         }
@@ -63,14 +74,10 @@ impl World {
 
     /// The folder with the built binaries.
     fn binaries() -> Result<PathBuf> {
-        // tests are in target/<profile>/deps, binaries one above
+        // tests are in target/<profile>/deps, binaries one above, where `cargo xtask` is as well
         let test = std::env::current_exe()?;
-        let folder = test.ancestors().nth(2).context("a test without a folder")?;
-        ensure!(
-            folder.join("git-push").is_file(),
-            "build the binaries first: `cargo build --workspace --bins`"
-        );
-        Ok(folder.to_owned())
+        let folder = test.ancestors().skip(1).take(2).find(|folder| folder.join("git-push").is_file());
+        Ok(folder.context("build the binaries first: `cargo build --workspace --bins`")?.to_owned())
     }
 
     /// A flow with this request, ready to be run.

@@ -3,6 +3,7 @@
 
 use flows::{MACHINES, World, request, told};
 use serde_json::{Value, json};
+use testbed::cdi::Fault;
 
 async fn write(world: &World, claim: &str, mark: &str) {
     world.stage.write_disk(MACHINES, claim, mark).await.unwrap();
@@ -206,7 +207,7 @@ async fn a_repave_that_fails_leaves_the_old_boot_disk() {
     world.stage.cdi.fail(
         MACHINES,
         &flows::volume(&repave, "root").unwrap(),
-        "Unable to connect to http data source",
+        Fault::Import("Error", "Unable to connect to http data source".to_owned()),
     );
     let mut flow = world.flow("repave-vm", "repave", &repave).unwrap();
     flow.params.insert("timeout".to_owned(), "30s".to_owned());

@@ -15,11 +15,12 @@
 //! unless asked for. It applies server-side with force, where Argo CD merges three ways by default; what it deletes when an
 //! Application goes is what `status.resources` names.
 //!
-//! What goes wrong on demand: refreshes that are lost, a controller that is away, a comparison that is stale, a sync that fails.
+//! What goes wrong on demand, with all Applications or with one: [`Fault`].
 
 mod attempt;
 mod compare;
 mod deletion;
+mod fault;
 mod heal;
 mod health;
 mod operation;
@@ -36,7 +37,8 @@ use anyhow::Result;
 use kube::Client;
 use serde_json::{Value, json};
 
-use self::{operation::Due, source::Repository};
+pub use self::fault::Fault;
+use self::{fault::Faults, operation::Due, source::Repository};
 use crate::standin::{
     Controller, Kind, Objects, Running, Scope, applications, claims, items, key, machines, now, text, volumes,
 };
@@ -59,6 +61,8 @@ pub struct Options {
     pub retry: Duration,
     /// The wait before self-heal undoes a change for the second time, three times as long each time.
     pub heal: Duration,
+    /// How many Applications are looked at side by side (really 20): with one, a single look after the other.
+    pub workers: usize,
 }
 
 impl Default for Options {
@@ -70,108 +74,110 @@ impl Default for Options {
             pace: Duration::from_millis(50),
             retry: Duration::from_millis(500),
             heal: Duration::from_secs(2),
+            workers: 1,
         }
     }
-}
-
-#[derive(Debug, Default, Clone)]
-struct Knobs {
-    lose: usize,
-    paused: bool,
-    frozen: bool,
-    failure: Option<String>,
 }
 
 /// A running stand-in for Argo CD; it stops when dropped.
 #[derive(Debug)]
 pub struct ArgoCd {
-    running: Running,
-    knobs: Arc<Mutex<Knobs>>,
+    running: Vec<Running>,
+    faults: Arc<Mutex<Faults>>,
 }
 
 impl ArgoCd {
     /// Start it, in the current tokio runtime.
     pub fn start(client: Client, options: Options) -> Self {
-        let knobs = Arc::default();
+        let faults = Arc::<Mutex<Faults>>::default();
         let objects = Objects::new(client);
-        let repositories = options
+        let repositories: Vec<_> = options
             .repositories
             .iter()
             .map(|(url, path)| Repository { url: url.clone(), path: path.clone() })
             .collect();
-        let controller = Syncer {
+        let options = Arc::new(options);
+        let worker = |number| Syncer {
             objects: objects.clone(),
             scope: Scope(options.namespaces.clone()),
-            repositories,
-            options,
-            knobs: Arc::clone(&knobs),
+            number,
+            repositories: repositories.clone(),
+            options: Arc::clone(&options),
+            faults: Arc::clone(&faults),
             kinds: HashMap::new(),
             compared_at: HashMap::new(),
             retry_at: HashMap::new(),
             heal_at: HashMap::new(),
             prints: HashMap::new(),
         };
-        let kinds = vec![applications(), machines(), volumes(), claims()];
-        Self { running: Running::start(&objects, kinds, controller), knobs }
+        let kinds = || vec![applications(), machines(), volumes(), claims()];
+        let running = (0..options.workers).map(|number| Running::start(&objects, kinds(), worker(number)));
+        Self { running: running.collect(), faults }
     }
 
-    /// Lose the next `count` refreshes: the annotation goes, and nothing else moves (argo-cd#28392).
+    /// Do wrong with the Application of this name, until [`ArgoCd::heal`].
+    pub fn fail(&self, application: &str, fault: Fault) {
+        self.turn(|faults| faults.set(Some(application), fault));
+    }
+
+    /// Take back every [`ArgoCd::fail`] of this Application.
+    pub fn heal(&self, application: &str) {
+        self.turn(|faults| faults.heal(application));
+    }
+
+    /// Lose the next `count` refreshes, of whatever Application.
     pub fn lose_refreshes(&self, count: usize) {
-        self.turn(|knobs| knobs.lose = count);
+        self.turn(|faults| faults.set(None, Fault::LosesRefreshes(count)));
     }
 
-    /// How many refreshes are still to be lost.
+    /// How many of those are still to be lost.
     pub fn refreshes_to_lose(&self) -> usize {
-        self.knobs().lose
+        self.faults().to_lose()
     }
 
-    /// Be away: nothing is looked at until [`ArgoCd::resume`], which finds the newest commit and never saw those between.
+    /// Be away, until [`ArgoCd::resume`].
     pub fn pause(&self) {
-        self.turn(|knobs| knobs.paused = true);
+        self.turn(|faults| faults.set(None, Fault::Away));
     }
 
     /// Be back.
     pub fn resume(&self) {
-        self.turn(|knobs| knobs.paused = false);
+        self.turn(|faults| faults.unset(None, &Fault::Away));
     }
 
-    /// Compare with the commit of the last comparison, whatever the branch holds: `reconciledAt` moves on, Synced and the old
-    /// revision stay, until [`ArgoCd::thaw`].
+    /// Be stale, until [`ArgoCd::thaw`].
     pub fn freeze(&self) {
-        self.turn(|knobs| knobs.frozen = true);
+        self.turn(|faults| faults.set(None, Fault::Stale));
     }
 
     /// Read the branch again.
     pub fn thaw(&self) {
-        self.turn(|knobs| knobs.frozen = false);
+        self.turn(|faults| faults.unset(None, &Fault::Stale));
     }
 
-    /// Let every sync fail in these words, until [`ArgoCd::let_syncs_succeed`].
+    /// Let every sync fail in these words.
     pub fn fail_syncs(&self, words: &str) {
-        self.turn(|knobs| knobs.failure = Some(words.to_owned()));
+        self.turn(|faults| faults.set(None, Fault::SyncFails(words.to_owned(), usize::MAX)));
     }
 
-    /// Take back [`ArgoCd::fail_syncs`].
-    pub fn let_syncs_succeed(&self) {
-        self.turn(|knobs| knobs.failure = None);
+    fn turn(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut self.faults());
+        self.running.iter().for_each(Running::poke);
     }
 
-    fn turn(&self, change: impl FnOnce(&mut Knobs)) {
-        change(&mut self.knobs());
-        self.running.poke();
-    }
-
-    fn knobs(&self) -> MutexGuard<'_, Knobs> {
-        self.knobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Syncer {
     objects: Objects,
     scope: Scope,
+    /// Which worker it is; each has its own Applications.
+    number: usize,
     repositories: Vec<Repository>,
-    options: Options,
-    knobs: Arc<Mutex<Knobs>>,
+    options: Arc<Options>,
+    faults: Arc<Mutex<Faults>>,
     /// Where objects of a kind live, by apiVersion and kind.
     kinds: HashMap<(String, String), Kind>,
     /// When an Application, by uid, was last compared.
@@ -191,7 +197,8 @@ impl Controller for Syncer {
         for application in self.objects.list(&applications()).await? {
             let skip = application["metadata"]["annotations"][SKIP].as_str();
             let skip = skip.is_some_and(|skip| matches!(skip, "1" | "t" | "T" | "true" | "TRUE" | "True"));
-            if !self.scope.holds(&application) || self.knobs().paused || skip {
+            let of_another = self.worker_of(&application) != self.number;
+            if of_another || !self.scope.holds(&application) || skip || self.has(&application, &Fault::Away) {
                 continue;
             }
             // One Application that cannot be written must not hold up the others.
@@ -208,8 +215,19 @@ impl Controller for Syncer {
 }
 
 impl Syncer {
-    fn knobs(&self) -> MutexGuard<'_, Knobs> {
-        self.knobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is wrong with an Application.
+    fn has(&self, application: &Value, fault: &Fault) -> bool {
+        self.faults().has(text(application, "/metadata/name"), fault)
+    }
+
+    fn worker_of(&self, application: &Value) -> usize {
+        let id = text(application, "/metadata/uid").bytes();
+        id.fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)))
+            % self.options.workers
     }
 
     async fn one(&mut self, application: &Value, live: &health::Live) -> Result<()> {
@@ -220,11 +238,12 @@ impl Syncer {
             return self.finalize(application).await;
         }
         let asked = application["metadata"]["annotations"].get(REFRESH).is_some();
-        if asked && self.lose() {
+        if asked && self.faults().lose(text(application, "/metadata/name")) {
             return self.objects.set(&applications().of(application), application, &[unasked()]).await;
         }
         // An operation that no retry waits for was broken off, by an API server that went away.
-        if in_flight && self.retry_at.get(&id).is_none_or(|at| *at <= Instant::now()) {
+        // A refresh is answered while one waits: those are two queues.
+        if in_flight && !asked && self.retry_at.get(&id).is_none_or(|at| *at <= Instant::now()) {
             self.retry_at.remove(&id);
             let operation = application["operation"].clone();
             return self.operate(application, live, application["status"].clone(), operation).await;
@@ -246,14 +265,6 @@ impl Syncer {
             return self.refresh(application, live, false).await;
         }
         self.update_health(application, live).await
-    }
-
-    /// Whether this refresh is one to lose.
-    fn lose(&self) -> bool {
-        let mut knobs = self.knobs();
-        let lose = knobs.lose > 0;
-        knobs.lose = knobs.lose.saturating_sub(1);
-        lose
     }
 
     /// Compare, with what the branch holds or, not `fully`, with the commit that is known; say so, and sync where that is due.
@@ -308,7 +319,8 @@ impl Syncer {
 
     /// Health moves without a comparison, and without `reconciledAt`.
     async fn update_health(&self, application: &Value, live: &health::Live) -> Result<()> {
-        let health = live.of(items(application, "/status/resources"));
+        let suspends = self.has(application, &Fault::StoppedIsSuspended);
+        let health = live.of(items(application, "/status/resources"), suspends);
         if application["status"]["health"]["status"] == health || application.get("status").is_none() {
             return Ok(());
         }

@@ -6,12 +6,14 @@
 //! import that fails again and again; a storage class that CDI does not know, which refuses a volume without access modes;
 //! claims that are there already and are adopted, or were put there by a restore (`populatedFor`, `prePopulated`); a claim that
 //! was deleted and is filled afresh; `DataSources`, resolved when the claim is made. Of the storage: claims without a
-//! `DataVolume`, claims from a `VolumeSnapshot`, `VolumeSnapshots`, growth. What is in a disk is told by [`crate::disks`].
+//! `DataVolume`, claims from a `VolumeSnapshot`, `VolumeSnapshots`, growth. What is in a disk is told by [`crate::disks`]. What goes
+//! wrong on demand, and every other phase, whatever the source: [`Fault`].
 //!
-//! It does not play: bytes (nothing is fetched), the `prime-…` claims, `WaitForFirstConsumer`, `DataImportCrons`, persistent volumes
-//! and `VolumeSnapshotContents`. What CDI's admission refuses is in [`crate::control_plane`].
+//! It does not play: bytes (nothing is fetched), the `prime-…` claims, storage that binds for the first consumer unless asked for,
+//! `DataImportCrons`, persistent volumes and `VolumeSnapshotContents`. What CDI's admission refuses is in [`crate::control_plane`].
 
 mod claim;
+mod phase;
 mod source;
 mod storage;
 
@@ -26,6 +28,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 pub(crate) use self::claim::{CLASS, bytes};
+pub use self::phase::{Fault, PHASES};
 use self::{
     claim::{claim_of, storage_class},
     source::Source,
@@ -67,7 +70,7 @@ impl Default for Options {
 struct Knobs {
     held: bool,
     claims_held: bool,
-    failing: HashMap<(String, String), String>,
+    failing: HashMap<(String, String), Fault>,
     snapshots_held: bool,
     snapshots_failing: Option<String>,
 }
@@ -120,13 +123,13 @@ impl Cdi {
         self.storage.poke();
     }
 
-    /// Let the import of a volume fail with these words, again and again, until [`Cdi::heal`].
-    pub fn fail(&self, namespace: &str, name: &str, words: &str) {
-        self.knobs().failing.insert((namespace.to_owned(), name.to_owned()), words.to_owned());
+    /// Do wrong with a volume, until [`Cdi::heal`].
+    pub fn fail(&self, namespace: &str, name: &str, fault: Fault) {
+        self.knobs().failing.insert((namespace.to_owned(), name.to_owned()), fault);
         self.running.poke();
     }
 
-    /// Let the import of a volume go on.
+    /// Take back [`Cdi::fail`].
     pub fn heal(&self, namespace: &str, name: &str) {
         self.knobs().failing.remove(&(namespace.to_owned(), name.to_owned()));
         self.running.poke();
@@ -196,11 +199,15 @@ impl Filler {
             let knobs = self.knobs.lock().unwrap_or_else(PoisonError::into_inner);
             (knobs.held, knobs.failing.get(&key(volume)).cloned())
         };
+        if let Some(Fault::NoClaim(reason, words)) = &failure {
+            return self.refuse_claim(volume, reason, words).await;
+        }
         if !self.options.storage_is_known
             && volume.pointer("/spec/storage").is_some()
             && items(volume, "/spec/storage/accessModes").is_empty()
         {
-            return self.refuse_claim(volume).await;
+            let words = format!("no accessMode specified in StorageProfile {}", storage_class(volume));
+            return self.refuse_claim(volume, "ErrClaimNotValid", &words).await;
         }
         let claim = claims().of(volume);
         let there = self.objects.get(&claim).await?;
@@ -253,42 +260,13 @@ impl Filler {
         if held || !elapsed {
             return Ok(true);
         }
-        let (scheduled, in_progress) = if clone_source(volume) {
-            ("SnapshotForSmartCloneInProgress", "CloneFromSnapshotSourceInProgress")
-        } else {
-            ("ImportScheduled", "ImportInProgress")
-        };
-        let bound = ("Bound", "False", "Pending", pending(volume));
-        // A claim that was deleted under a volume that had Succeeded: that phase stays until the next import runs.
-        if phase.is_empty() {
-            self.write(volume, scheduled, "N/A", &[bound, not_ready(), idle()]).await?;
-        } else if phase == scheduled || phase == "Succeeded" {
-            let ready = ("Ready", "False", "TransferRunning", String::new());
-            let conditions = [bound, ready, ("Running", "True", "Pod is running", String::new())];
-            self.write(volume, in_progress, "N/A", &conditions).await?;
-        } else if let Some(words) = failure {
-            let conditions = [bound, not_ready(), ("Running", "False", "Error", words)];
-            self.write(volume, phase, "N/A", &conditions).await?;
-        } else {
-            if !self.fill(volume, &claim, &claim_seen).await? {
-                return Ok(true);
-            }
-            let conditions = [
-                ("Bound", "True", "Bound", format!("PVC {name} Bound")),
-                ("Ready", "True", "", String::new()),
-                ("Running", "False", "Completed", "Import Complete".to_owned()),
-            ];
-            self.write(volume, "Succeeded", "100.0%", &conditions).await?;
-        }
-        Ok(true)
+        self.next(volume, &claim, &claim_seen, failure.as_ref()).await
     }
 
-    async fn refuse_claim(&self, volume: &Value) -> Result<bool> {
-        let class = storage_class(volume);
-        let words = format!("no accessMode specified in StorageProfile {class}");
+    async fn refuse_claim(&self, volume: &Value, reason: &'static str, words: &str) -> Result<bool> {
         let conditions = [
-            ("Bound", "False", "ErrClaimNotValid", words.clone()),
-            ("Ready", "False", "ErrClaimNotValid", words),
+            ("Bound", "False", reason, words.to_owned()),
+            ("Ready", "False", reason, words.to_owned()),
             idle(),
         ];
         let mut status =
@@ -383,10 +361,4 @@ fn fill_conditions(status: &mut Value, conditions: &[(&str, &str, &str, String)]
 
 fn pending(volume: &Value) -> String {
     format!("PVC {} Pending", text(volume, "/metadata/name"))
-}
-
-fn clone_source(volume: &Value) -> bool {
-    ["/spec/sourceRef", "/spec/source/pvc", "/spec/source/snapshot"]
-        .iter()
-        .any(|at| volume.pointer(at).is_some())
 }

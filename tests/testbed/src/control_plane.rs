@@ -23,8 +23,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+/// Speaks to an API server.
+pub use kube::Client;
 use kube::{
-    Client, Config,
+    Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@
 //!
 //! It does not play: defaults (firmware, MAC, machine type are as the file has them), launcher pods, instance types (taken as they are,
 //! never expanded, another name being taken for other memory), changes that a running guest follows (they are neither made nor asked a
-//! restart for), migration, pause, guests that are frozen, backend storage, `VirtualMachineSnapshots` of anything but machines, the
+//! restart for), migration and pause but as a [`Fault`], guests that are frozen, backend storage, `VirtualMachineSnapshots` of anything but machines, the
 //! policy `StopTarget` for Manual machines.
 //!
 //! What goes wrong is chosen by the request itself, so that the same request can be shown to a real cluster: a container disk
@@ -19,6 +19,7 @@
 
 mod capture;
 mod duration;
+mod fault;
 mod instance;
 mod machine;
 mod power;
@@ -38,6 +39,7 @@ use anyhow::Result;
 use kube::Client;
 use serde_json::Value;
 
+pub use self::fault::Fault;
 pub(crate) use self::status::strategy;
 use crate::standin::{
     Controller, Kind, Objects, Running, Scope, claims, instances, items, key, machines, restores, snapshots,
@@ -86,17 +88,6 @@ impl Default for Options {
     }
 }
 
-/// What keeps a machine from running.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// The scheduler finds no node, in these words.
-    Unschedulable(String),
-    /// A container disk's image cannot be pulled: `ErrImagePull`, then `ImagePullBackOff`, in these words.
-    ImagePull(String),
-    /// The guest ends as soon as it starts, again and again: `CrashLoopBackOff`.
-    Crash,
-}
-
 /// A running stand-in for KubeVirt; it stops when dropped.
 #[derive(Debug)]
 pub struct KubeVirt {
@@ -120,6 +111,7 @@ impl KubeVirt {
             faults: Arc::clone(&faults),
             since: HashMap::new(),
             retry_at: HashMap::new(),
+            revisions: HashMap::new(),
         };
         Self { running: Running::start(&objects, kinds, virt), faults }
     }
@@ -150,6 +142,8 @@ struct Virt {
     since: HashMap<String, (String, Instant)>,
     /// When a machine, by uid, may be started again.
     retry_at: HashMap<String, Instant>,
+    /// What instances were made from, by the path of the revision, which has the uid of its machine in its name.
+    revisions: HashMap<String, Value>,
 }
 
 /// The claims and `DataVolumes` of all namespaces, by namespace and name.
@@ -165,12 +159,16 @@ impl Controller for Virt {
         let by_name = |list: Vec<Value>| {
             list.into_iter().map(|object| (key(&object), object)).collect::<HashMap<_, _>>()
         };
-        let storage = Storage {
-            claims: by_name(self.objects.list(&claims()).await?),
-            volumes: by_name(self.objects.list(&volumes()).await?),
-            snapshot_classes: self.snapshot_classes().await?,
-        };
-        let live = by_name(self.objects.list(&instances()).await?);
+        // side by side, for the API server of a busy machine takes its time with each
+        let (claims, volumes, instances) = (claims(), volumes(), instances());
+        let (claims, volumes, instances, snapshot_classes) = tokio::try_join!(
+            self.objects.list(&claims),
+            self.objects.list(&volumes),
+            self.objects.list(&instances),
+            self.snapshot_classes(),
+        )?;
+        let storage = Storage { claims: by_name(claims), volumes: by_name(volumes), snapshot_classes };
+        let live = by_name(instances);
         let mut busy = self.copies(&live, &storage).await?;
         for instance in live.values() {
             if self.scope.holds(instance) {
@@ -214,9 +212,12 @@ impl Virt {
     /// A profile's own class, or the one of the same driver (KubeVirt's `getVolumeSnapshotClassName`).
     async fn snapshot_classes(&self) -> Result<HashMap<String, String>> {
         let cluster = |api_version: &str, plural: &str| Kind::new(api_version, plural);
-        let classes = self.objects.list(&cluster("storage.k8s.io/v1", "storageclasses")).await?;
-        let of_snapshots =
-            self.objects.list(&cluster("snapshot.storage.k8s.io/v1", "volumesnapshotclasses")).await?;
+        let (classes, of_snapshots) = (
+            cluster("storage.k8s.io/v1", "storageclasses"),
+            cluster("snapshot.storage.k8s.io/v1", "volumesnapshotclasses"),
+        );
+        let (classes, of_snapshots) =
+            tokio::try_join!(self.objects.list(&classes), self.objects.list(&of_snapshots))?;
         let mut found = HashMap::new();
         for class in classes {
             let matching = of_snapshots.iter().find(|other| other["driver"] == class["provisioner"]);
@@ -239,9 +240,8 @@ impl Virt {
     }
 
     fn fault(&self, instance: &Value) -> Option<Fault> {
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fault) = faults.get(&key(instance)) {
-            return Some(fault.clone());
+        if let Some(fault) = self.wrong(instance) {
+            return Some(fault);
         }
         if gibibytes(text(instance, "/spec/domain/memory/guest")) > self.options.node_memory {
             // The scheduler's words on a cluster of one node.

@@ -2,6 +2,7 @@
 
 pub mod argocd;
 pub mod cdi;
+pub mod conformance;
 pub mod control_plane;
 pub mod disks;
 pub mod files;
@@ -10,6 +11,7 @@ pub mod kubevirt;
 pub mod pipeline;
 pub mod proxy;
 mod said;
+pub mod scenario;
 pub mod sshd;
 pub mod stage;
 mod standin;

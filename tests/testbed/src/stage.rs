@@ -38,6 +38,11 @@ impl Stage {
 
     /// As [`Stage::start`], with the API that a release of KubeVirt has.
     pub async fn start_for(server: &git::Server, release: Release) -> Result<Self> {
+        Self::start_with(server, release, argocd::Options::default()).await
+    }
+
+    /// As [`Stage::start_for`], with Argo CD as these options have it but for the repository.
+    pub async fn start_with(server: &git::Server, release: Release, argocd: argocd::Options) -> Result<Self> {
         // Without a file in it the folder goes with the last machine, and Argo CD prunes nothing of a folder that is not there.
         let keep = git::Entry::file("applications/README.md", "One Application for each machine.\n");
         server.git().commit(&[keep], "a folder for the Applications of machines")?;
@@ -45,10 +50,7 @@ impl Stage {
         plane.ensure_namespace(ARGOCD).await?;
         let repositories = vec![(server.url(), server.repository().to_owned())];
         let stage = Self {
-            argocd: ArgoCd::start(
-                plane.client().await?,
-                argocd::Options { repositories, ..Default::default() },
-            ),
+            argocd: ArgoCd::start(plane.client().await?, argocd::Options { repositories, ..argocd }),
             // this machine is the guest, for what speaks to one
             kubevirt: KubeVirt::start(
                 plane.client().await?,

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::{Context as _, Result};
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use kube::{Client, core::WatchEvent};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time};
@@ -188,9 +188,17 @@ impl Objects {
         }
     }
 
+    /// What there is at a path of the API, then every change of it, for some minutes.
+    pub(crate) async fn events(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = kube::Result<WatchEvent<Value>>> + use<>> {
+        let path = format!("{path}?watch=true&resourceVersion=0&timeoutSeconds=240");
+        Ok(self.0.request_events::<Value>(http::Request::get(path).body(Vec::new())?).await?)
+    }
+
     async fn watch_once(&self, kind: &Kind, changed: &watch::Sender<()>) -> Result<()> {
-        let path = format!("{}/{}?watch=true&resourceVersion=0&timeoutSeconds=240", kind.prefix, kind.plural);
-        let events = self.0.request_events::<Value>(http::Request::get(path).body(Vec::new())?).await?;
+        let events = self.events(&format!("{}/{}", kind.prefix, kind.plural)).await?;
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.try_next().await? {
             if let WatchEvent::Error(status) = event {

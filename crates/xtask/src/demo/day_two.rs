@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
+use testbed::cdi::Fault;
 use tokio::task::block_in_place;
 
 use super::scene::{Scene, play};
@@ -80,7 +81,8 @@ async fn repave(scene: &Scene<'_>) -> Result<()> {
     let root = claim(scene, "root").await?;
     let bad = request("demo-repave-2", "repave", &json!({"operationSpec": image("broken")}));
     let accepted = vm::request::Accepted::parse(&bad.to_string()).map_err(|problem| anyhow!("{problem}"))?;
-    scene.stage.cdi.fail(NAMESPACE, &accepted.volume("root"), "Unable to connect to http data source");
+    let fault = Fault::Import("Error", "Unable to connect to http data source".to_owned());
+    scene.stage.cdi.fail(NAMESPACE, &accepted.volume("root"), fault);
     let mut flow = scene.flow("repave-vm", "demo-repave-2", &bad)?;
     flow.params.insert("timeout".to_owned(), "20s".to_owned());
     let ended = block_in_place(|| play(&flow))?;

@@ -88,7 +88,17 @@ impl<'a> Scene<'a> {
 
 /// Run a flow as it is and tell what it does.
 pub(super) fn play(flow: &Flow) -> Result<Ended> {
-    let ended = flow.run(&mut tell)?;
+    play_with(flow, &mut |_| ())
+}
+
+/// The same, and let `heard` know each line of a step.
+pub(super) fn play_with(flow: &Flow, heard: &mut dyn FnMut(&str)) -> Result<Ended> {
+    let ended = flow.run(&mut |event| {
+        tell(event);
+        if let Event::Line { text, .. } = event {
+            heard(text);
+        }
+    })?;
     for (name, value) in ended.results.iter().filter(|(_, value)| !value.is_empty()) {
         println!("  result {name} = {value}");
     }

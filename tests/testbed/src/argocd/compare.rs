@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Syncer, compared_to, deletion::needs_word, health::Live, tracking_prefix};
+use super::{Fault, Syncer, compared_to, deletion::needs_word, health::Live, tracking_prefix};
 use crate::standin::{Kind, items, now, text};
 
 const TRACKING: &str = "argocd.argoproj.io/tracking-id";
@@ -27,7 +27,13 @@ impl Syncer {
         if fully || status.get("reconciledAt").is_none() {
             status["reconciledAt"] = json!(now());
         }
-        status["resourceHealthSource"] = json!("appTree");
+        let (suspends, in_resources) = (
+            self.has(application, &Fault::StoppedIsSuspended),
+            self.has(application, &Fault::HealthInResources),
+        );
+        if !in_resources {
+            status["resourceHealthSource"] = json!("appTree");
+        }
         status["sourceHydrator"] = json!({});
         status["summary"] = json!({});
         let mut sync = json!({ "comparedTo": compared_to(application), "revision": revision });
@@ -67,7 +73,14 @@ impl Syncer {
             }
         }
         status["sync"] = sync;
-        let health = live.of(items(&status, "/resources"));
+        if in_resources {
+            for resource in status["resources"].as_array_mut().into_iter().flatten() {
+                if let Some(health) = live.one(resource, suspends) {
+                    resource["health"] = json!({ "status": health });
+                }
+            }
+        }
+        let health = live.of(items(&status, "/resources"), suspends);
         if status["health"]["status"] != health {
             status["health"] = json!({ "status": health, "lastTransitionTime": now() });
         }
@@ -87,9 +100,15 @@ impl Syncer {
         let Some(repository) = self.repositories.iter().find(|repository| repository.is(url)) else {
             return (branch, Err("failed to list refs: repository not found".to_owned()));
         };
+        if let Some(words) = self.faults().no_manifests(text(application, "/metadata/name")) {
+            return (branch, Err(words));
+        }
         let is_commit = before.len() == 40 && before.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let revision =
-            if (self.knobs().frozen || !fully) && is_commit { before.to_owned() } else { branch.clone() };
+        let revision = if (self.has(application, &Fault::Stale) || !fully) && is_commit {
+            before.to_owned()
+        } else {
+            branch.clone()
+        };
         match repository.resolve(&revision).await {
             Ok(commit) => {
                 let objects = repository.manifests(&commit, source).await;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::standin::{Objects, applications, claims, condition, items, key, machines, text, volumes};
+use crate::standin::{Kind, Objects, applications, claims, condition, items, key, machines, text, volumes};
 
 /// The live objects that have a health.
 pub(super) struct Live(HashMap<(&'static str, String, String), Value>);
@@ -13,16 +13,19 @@ pub(super) struct Live(HashMap<(&'static str, String, String), Value>);
 impl Live {
     pub(super) async fn read(objects: &Objects) -> Result<Self> {
         let mut live = HashMap::new();
-        for (kind, place) in [
-            ("VirtualMachine", machines()),
-            ("DataVolume", volumes()),
-            ("PersistentVolumeClaim", claims()),
-            ("Application", applications()),
-        ] {
-            for object in objects.list(&place).await? {
-                let (namespace, name) = key(&object);
-                live.insert((kind, namespace, name), object);
-            }
+        let read = async |kind: &'static str, place: Kind| {
+            let seen = objects.list(&place).await?;
+            anyhow::Ok(seen.into_iter().map(move |object| (kind, object)))
+        };
+        let (machines, volumes, claims, applications) = tokio::try_join!(
+            read("VirtualMachine", machines()),
+            read("DataVolume", volumes()),
+            read("PersistentVolumeClaim", claims()),
+            read("Application", applications()),
+        )?;
+        for (kind, object) in machines.chain(volumes).chain(claims).chain(applications) {
+            let (namespace, name) = key(&object);
+            live.insert((kind, namespace, name), object);
         }
         Ok(Self(live))
     }
@@ -36,41 +39,47 @@ impl Live {
     }
 
     /// The health of an application with these resources: that of the worst. One that is missing does not count, unless all are.
-    pub(super) fn of(&self, resources: &[Value]) -> &'static str {
+    /// `suspends`: a stopped machine is Suspended.
+    pub(super) fn of(&self, resources: &[Value], suspends: bool) -> &'static str {
         let order = ["Healthy", "Suspended", "Progressing", "Missing", "Degraded", "Unknown"];
         let mut worst = 0;
         let mut missing = 0;
         for resource in resources {
-            let Some(kind) = ["VirtualMachine", "DataVolume", "PersistentVolumeClaim"]
-                .into_iter()
-                .find(|kind| resource["kind"] == *kind)
-            else {
-                missing += usize::from(
-                    resource["status"] == "OutOfSync" && resource.get("requiresPruning").is_none(),
-                );
-                continue;
-            };
-            let place = (kind, text(resource, "/namespace").to_owned(), text(resource, "/name").to_owned());
-            let Some(object) = self.0.get(&place) else {
-                missing += 1;
-                continue;
-            };
-            let health = match kind {
-                "VirtualMachine" => machine(object),
-                "DataVolume" => volume(object),
-                _ if object["status"]["phase"] == "Bound" => "Healthy",
-                _ => "Progressing",
-            };
-            worst = worst.max(order.iter().position(|name| *name == health).unwrap_or(0));
+            match self.one(resource, suspends) {
+                Some("Missing") => missing += 1,
+                Some(health) => {
+                    worst = worst.max(order.iter().position(|name| *name == health).unwrap_or(0));
+                }
+                None => {
+                    missing += usize::from(
+                        resource["status"] == "OutOfSync" && resource.get("requiresPruning").is_none(),
+                    );
+                }
+            }
         }
         if !resources.is_empty() && missing == resources.len() { "Missing" } else { order[worst] }
     }
+
+    /// The health of one resource; none where its kind has none.
+    pub(super) fn one(&self, resource: &Value, suspends: bool) -> Option<&'static str> {
+        let kind = ["VirtualMachine", "DataVolume", "PersistentVolumeClaim"]
+            .into_iter()
+            .find(|kind| resource["kind"] == *kind)?;
+        let place = (kind, text(resource, "/namespace").to_owned(), text(resource, "/name").to_owned());
+        let Some(object) = self.0.get(&place) else { return Some("Missing") };
+        Some(match kind {
+            "VirtualMachine" => machine(object, suspends),
+            "DataVolume" => volume(object),
+            _ if object["status"]["phase"] == "Bound" => "Healthy",
+            _ => "Progressing",
+        })
+    }
 }
 
-fn machine(object: &Value) -> &'static str {
+fn machine(object: &Value, suspends: bool) -> &'static str {
     let created = object["status"]["created"] == true;
     let stopped = object["spec"]["running"] == false || object["spec"]["runStrategy"] == "Halted";
-    if stopped && !created {
+    if stopped && !created && !suspends {
         return "Healthy";
     }
     if condition(object, "Paused").is_some_and(|condition| condition["status"] == "True") {
@@ -126,7 +135,10 @@ mod tests {
             ),
         ];
         for (object, health) in cases {
-            assert_eq!(machine(&object), health, "{object}");
+            assert_eq!(machine(&object, false), health, "{object}");
         }
+        let halted =
+            json!({ "spec": { "runStrategy": "Halted" }, "status": { "conditions": ready("False") } });
+        assert_eq!([machine(&halted, false), machine(&halted, true)], ["Healthy", "Suspended"]);
     }
 }

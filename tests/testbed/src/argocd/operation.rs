@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::time;
 
-use super::{Syncer, attempt::Attempt, health::Live};
+use super::{Fault, Syncer, attempt::Attempt, health::Live};
 use crate::standin::{applications, items, now, text};
 
 const DEFAULT_RETRIES: u64 = 5;
@@ -105,12 +105,15 @@ impl Syncer {
             self.write(application, &mut status, &state).await?;
         }
 
-        let Attempt { results, mut failure, waiting } =
+        let Attempt { results, mut failure, mut waiting } =
             self.attempt(application, &operation, &started).await?;
+        if waiting.is_none() && self.has(application, &Fault::Waves) {
+            waiting = self.unhealthy(application, live, &results);
+        }
         state["syncResult"] =
             json!({ "resources": results, "revision": revision, "source": application["spec"]["source"] });
         if failure.is_none() {
-            failure.clone_from(&self.knobs().failure);
+            failure = self.faults().fail(text(application, "/metadata/name"));
         }
         if let Some(words) = failure {
             state["finishedAt"] = json!(now());
@@ -134,7 +137,7 @@ impl Syncer {
             self.retry_at.insert(id, Instant::now() + self.options.pace * 4);
             state["message"] = json!(words);
             if status["operationState"] == state {
-                return Ok(());
+                return self.update_health(application, live).await;
             }
             return self.write(application, &mut status, &state).await;
         }
@@ -186,6 +189,15 @@ impl Syncer {
         // A refresh that came meanwhile stays: it is looked at next. Another sync waits for it.
         due(&current, &mut compared);
         self.objects.set(&path, &current, &[("/status", compared)]).await
+    }
+
+    /// The machine among what was applied that a sync with waves still waits for.
+    fn unhealthy(&self, application: &Value, live: &Live, results: &[Value]) -> Option<String> {
+        let suspends = self.has(application, &Fault::StoppedIsSuspended);
+        let machine = results.iter().find(|one| one["kind"] == "VirtualMachine")?;
+        (live.one(machine, suspends) != Some("Healthy")).then(|| {
+            format!("waiting for healthy state of kubevirt.io/VirtualMachine/{}", text(machine, "/name"))
+        })
     }
 
     async fn write(&self, application: &Value, status: &mut Value, state: &Value) -> Result<()> {

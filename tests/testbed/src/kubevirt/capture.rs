@@ -18,7 +18,7 @@ pub(super) fn content_name(snapshot: &Value) -> String {
 impl Virt {
     /// Write down what is to be in the snapshot. A claim without a class for snapshots is left out, and nobody is told.
     pub(super) async fn capture(
-        &self,
+        &mut self,
         snapshot: &Value,
         source: &Source<'_>,
         storage: &Storage,
@@ -63,7 +63,7 @@ impl Virt {
 
     /// A running machine is captured as it was started, with its disks as they are. What it took from an instance type or a preference is
     /// pinned to a revision that belongs to the snapshot.
-    async fn running_spec(&self, snapshot: &Value, machine: &Value, instance: &Value) -> Result<Value> {
+    async fn running_spec(&mut self, snapshot: &Value, machine: &Value, instance: &Value) -> Result<Value> {
         let mut spec = self.started(instance).await?.unwrap_or_else(|| machine["spec"].clone());
         for at in ["/template/spec/volumes", "/template/spec/domain/devices/disks", "/dataVolumeTemplates"] {
             let Some((parent, field)) = at.rsplit_once('/') else { continue };

@@ -112,7 +112,7 @@ impl Virt {
                 set_condition(conditions, fault("Synchronized", reason, &words));
                 !back_off
             }
-            Some(Fault::Crash) | None => {
+            _ => {
                 remove_condition(conditions, "PodScheduled");
                 remove_condition(conditions, "Synchronized");
                 if self.long_enough(instance, "Scheduling") {
@@ -129,10 +129,14 @@ impl Virt {
         if !self.long_enough(instance, "Scheduled") {
             return true;
         }
-        if self.fault(instance) == Some(Fault::Crash) {
-            enter(status, "Failed");
-            set_condition(conditions, not_ready("PodNotExists", "virt-launcher pod has terminated"));
-            return false;
+        match self.fault(instance) {
+            Some(Fault::Crash) => {
+                enter(status, "Failed");
+                set_condition(conditions, not_ready("PodNotExists", "virt-launcher pod has terminated"));
+                return false;
+            }
+            Some(Fault::Wedged) => return false,
+            _ => {}
         }
         enter(status, "Running");
         status["interfaces"] = interfaces(instance, Some(&self.options.address.to_string()));
@@ -144,6 +148,18 @@ impl Virt {
             conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
         if !ready {
             if self.long_enough(instance, "Running") {
+                match self.fault(instance) {
+                    // before it is ready, so that a wait sees it (kubevirt 1.8 `pkg/virt-handler/vm.go`, reason and words)
+                    Some(Fault::Paused) => {
+                        let mut paused = holds("Paused");
+                        paused["reason"] = json!("PausedByUser");
+                        paused["message"] = json!("VMI was paused by user");
+                        set_condition(conditions, paused);
+                        return false;
+                    }
+                    Some(Fault::Migrating) => status["migrationState"] = json!({ "startTimestamp": now() }),
+                    _ => {}
+                }
                 set_condition(conditions, holds("Ready"));
             }
             return true;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    FINALIZER, IGNORES_ACPI, Virt,
+    FINALIZER, Fault, IGNORES_ACPI, Virt,
     status::{ended, strategy},
 };
 use crate::standin::{instances, items, machines, owner, revisions, text};
@@ -55,7 +55,8 @@ impl Virt {
 
     async fn begin(&mut self, machine: &Value) -> Result<()> {
         let id = text(machine, "/metadata/uid");
-        if self.retry_at.get(id).is_some_and(|at| *at > Instant::now()) {
+        let not_made = matches!(self.wrong(machine), Some(Fault::NotMade(..)));
+        if not_made || self.retry_at.get(id).is_some_and(|at| *at > Instant::now()) {
             return Ok(());
         }
         let template = &machine["spec"]["template"];
@@ -99,14 +100,19 @@ impl Virt {
         Ok(())
     }
 
-    /// The spec that an instance was made from, as its `ControllerRevision` has it.
-    pub(super) async fn started(&self, instance: &Value) -> Result<Option<Value>> {
+    /// The spec that an instance was made from, as its `ControllerRevision` has it, which never changes.
+    pub(super) async fn started(&mut self, instance: &Value) -> Result<Option<Value>> {
         let name = text(instance, "/status/virtualMachineRevisionName");
         if name.is_empty() {
             return Ok(None);
         }
         let path = revisions().path(text(instance, "/metadata/namespace"), name);
-        Ok(self.objects.get(&path).await?.map(|mut revision| revision["data"]["spec"].take()))
+        if !self.revisions.contains_key(&path)
+            && let Some(mut revision) = self.objects.get(&path).await?
+        {
+            self.revisions.insert(path.clone(), revision["data"]["spec"].take());
+        }
+        Ok(self.revisions.get(&path).cloned())
     }
 }
 

@@ -29,7 +29,9 @@ impl Virt {
             for field in ["startFailure", "created", "ready"] {
                 status.as_object_mut().map(|fields| fields.remove(field));
             }
-            status["conditions"] = json!(conditions(machine, instance, started));
+            let mut conditions = conditions(machine, instance, started);
+            self.complain(machine, instance, &mut conditions);
+            status["conditions"] = json!(conditions);
             status["desiredGeneration"] = machine["metadata"]["generation"].clone();
             status["volumeSnapshotStatuses"] = snapshots(machine, storage);
             if let Some(failure) = &failure {
@@ -120,7 +122,8 @@ fn conditions(machine: &Value, instance: Option<&Value>, started: Option<&Value>
     };
     let theirs = items(instance, "/status/conditions");
     conditions.retain(|own| {
-        own["type"] == "RestartRequired" || theirs.iter().any(|other| other["type"] == own["type"])
+        ["RestartRequired", "Failure"].iter().any(|kind| own["type"] == *kind)
+            || theirs.iter().any(|other| other["type"] == own["type"])
     });
     if condition(instance, "Ready").is_none() {
         set_condition(
@@ -143,6 +146,11 @@ fn conditions(machine: &Value, instance: Option<&Value>, started: Option<&Value>
         None => remove_condition(&mut conditions, "RestartRequired"),
     }
     conditions
+}
+
+/// Nothing is wrong with making the instance any more.
+pub(super) fn forgive(conditions: &mut Vec<Value>) {
+    remove_condition(conditions, "Failure");
 }
 
 /// Why a running guest does not follow its machine's spec, with the roll-out strategy `LiveUpdate` and a guest that cannot migrate.
@@ -199,6 +207,12 @@ fn printable(
     if let Some(instance) = instance.filter(|instance| !ended(instance)) {
         if instance["metadata"].get("deletionTimestamp").is_some() || strategy(machine) == "Halted" {
             return "Stopping";
+        }
+        if instance.pointer("/status/migrationState/startTimestamp").is_some() {
+            return "Migrating";
+        }
+        if condition(instance, "Paused").is_some_and(|paused| paused["status"] == "True") {
+            return "Paused";
         }
         if text(instance, "/status/phase") == "Running" {
             return "Running";

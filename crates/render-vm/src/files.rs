@@ -19,6 +19,9 @@ const CLOUD_INIT: &str = "cloud-init";
 /// The volume that holds the answer files of Windows setup, likewise.
 const SYSPREP: &str = "sysprep";
 
+/// Under this key the template of a site finds what the request gives it.
+pub(crate) const PARAMETERS: &str = "parameters";
+
 /// What the files need to know besides the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
@@ -196,7 +199,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
     {
         return Err(refused(format!("the key `{key}` belongs to the platform")));
     }
-    Ok(json!({
+    let mut values = json!({
         "name": spec.target.name,
         "namespace": spec.target.namespace,
         "labels": spec.labels,
@@ -223,7 +226,12 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "ssh_keys": access::ssh_keys(request)?,
         "password_secret": spec.access.password_secret,
         "sysprep": sysprep.as_ref().map(|files| reference(SYSPREP, files)),
-    }))
+    });
+    // the built-in template takes none, and a value that is not placed is refused
+    if let Some(template) = &spec.template {
+        values[PARAMETERS] = json!(template.parameters);
+    }
+    Ok(values)
 }
 
 /// CPU and memory, or `null` where an instance type brings them: KubeVirt refuses both.

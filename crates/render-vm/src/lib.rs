@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod preview;
 mod results;
+mod site_template;
 mod template;
 mod yaml;
 
@@ -37,6 +38,7 @@ pub use results::{
     ALLOW_RESTART, APPLICATION, BOOT_CLAIM, DIGEST, FINISHED, FORCE_AFTER, GONE_CLAIMS, GROW_DISKS,
     KEEP_CLAIMS, POWER, PROFILE, PROVE_FOR, REQUIRE_GUEST_AGENT, REQUIRE_IP, REQUIRE_TCP_PORT, UNTIL, VM,
 };
+pub use site_template::{Unfit, render_by};
 pub use template::{OUTPUT, Template, Templates};
 pub use vm::yaml::{document, scalar};
 pub use yaml::parse;
@@ -66,6 +68,9 @@ pub struct Args {
     /// Print in words what would be created, changed, removed and kept, each with its risk; every phase unless one is given
     #[arg(long)]
     pub preview: bool,
+    /// Folder with the site's own templates: `NAME.yaml.j2`, and `NAME.schema.json` for its parameters
+    #[arg(long, value_name = "DIR")]
+    pub template_directory: Option<PathBuf>,
     /// What the golden image was resolved to, cloned to the boot disk; absent, CDI resolves it when it makes the disk
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = flags::place, requires = "image_kind")]
     pub image_source: Option<(Label, Subdomain)>,
@@ -218,13 +223,10 @@ fn provision(
         }
         day_two::refuse(&vm::rules::against(&Accepted::Provision(request.clone()), definition))?;
     }
-    let files = render(templates, request, &args.site()).map_err(|error| match error {
-        Refused::Request(why) => {
-            Failure::new(Kind::Invalid, format!("cannot render `{}`: {why}", args.request_file.display()))
-                .hint("`validate-request` finds this out with the place in the request")
-        }
-        error => bug(&error),
-    })?;
+    let files = match &request.spec.template {
+        Some(template) => site_template::render(args, &template.name, request)?,
+        None => render(templates, request, &args.site()).map_err(|error| not_rendered(args, &error))?,
+    };
     let (target, files) = (&request.spec.target, files.into_iter());
     Ok(Outcome {
         files: files.map(|(path, text)| (path, text.into_bytes())).collect(),
@@ -347,6 +349,16 @@ fn not_written(error: &NotWritten) -> Failure {
         }
     };
     Failure::new(Kind::Usage, error.to_string()).hint(hint)
+}
+
+fn not_rendered(args: &Args, error: &Refused) -> Failure {
+    match error {
+        Refused::Request(why) => {
+            Failure::new(Kind::Invalid, format!("cannot render `{}`: {why}", args.request_file.display()))
+                .hint("`validate-request` finds this out with the place in the request")
+        }
+        error => bug(error),
+    }
 }
 
 fn bug(error: &dyn std::error::Error) -> Failure {

@@ -65,6 +65,11 @@ impl Lock {
         Ok(Self { template, tree, tokens })
     }
 
+    /// What came out with the tokens.
+    pub(crate) const fn tree(&self) -> &Value {
+        &self.tree
+    }
+
     /// Render with the real values and hold the result against the tokens and against what it has to be.
     pub fn render(
         &self,
@@ -108,6 +113,11 @@ fn token(number: usize) -> String {
 /// The number of a token that is the whole text.
 fn number(text: &str) -> Option<usize> {
     text.strip_prefix(TOKEN)?.strip_suffix("~~")?.parse().ok()
+}
+
+/// Whether a token stands in the text.
+pub(crate) fn is_token(text: &str) -> bool {
+    text.contains(TOKEN)
 }
 
 fn replace(value: &Value, next: &mut usize) -> Value {

@@ -13,8 +13,8 @@ use crate::schema::Schema;
 /// The compiled schemas.
 #[derive(Debug)]
 pub struct Checker {
-    request: Schema,
-    policy: Schema,
+    request: Schema<'static>,
+    policy: Schema<'static>,
 }
 
 /// What became of a request.
@@ -31,7 +31,8 @@ pub struct Verdict {
 impl Checker {
     /// Compile the schemas.
     pub fn new() -> Result<Self, Failure> {
-        Ok(Self { request: Schema::new(vm::schema::request())?, policy: Schema::new(vm::schema::policy())? })
+        let compile = |source| Schema::new(source).map_err(|why| Failure::new(Kind::Internal, why));
+        Ok(Self { request: compile(vm::schema::request())?, policy: compile(vm::schema::policy())? })
     }
 
     /// Check a request.

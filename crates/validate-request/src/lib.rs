@@ -10,6 +10,7 @@ mod explain;
 mod files;
 mod report;
 mod schema;
+mod template;
 
 use std::path::PathBuf;
 
@@ -55,6 +56,9 @@ pub struct Args {
     /// File with the site's policy, or the folder that holds it as `policy.yaml`; without it, safe defaults hold
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Folder with the site's own templates: `NAME.yaml.j2`, and `NAME.schema.json` for its parameters
+    #[arg(long, value_name = "DIR")]
+    pub template_directory: Option<PathBuf>,
     /// Folder with what Git holds for the machine, by paths in the repository, as `fetch-vm` writes it; the request is then
     /// also checked against it
     #[arg(long, value_name = "DIR")]
@@ -122,6 +126,7 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
         }
     };
     let mut verdict = checker.check(&bytes, form, &policy)?;
+    template::check(args.template_directory.as_deref(), &mut verdict)?;
     if let (Some(folder), Some(request)) = (&args.definition, &verdict.request) {
         verdict.problems = definition::problems(folder, request)?;
         if !verdict.problems.is_empty() {

@@ -3,7 +3,6 @@
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
-use step::{Failure, Kind};
 use vm::problem::{Code, Problem, echo, member, nearest};
 
 /// What other formats call our fields (those of `KupenStack`, DCM, OSAC, `KubeVirt` and golden paths): a hint, never a second dialect.
@@ -42,17 +41,17 @@ const OPERATION_SPEC: &str = "/spec/operationSpec";
 
 /// A schema, compiled: formats asserted, regular expressions linear, nothing fetched (reliability-security 4.3).
 #[derive(Debug)]
-pub(crate) struct Schema {
-    source: &'static Value,
+pub(crate) struct Schema<'a> {
+    source: &'a Value,
     compiled: Validator,
 }
 
-impl Schema {
-    pub(crate) fn new(source: &'static Value) -> Result<Self, Failure> {
+impl<'a> Schema<'a> {
+    /// Compile it; the error says why it cannot be.
+    pub(crate) fn new(source: &'a Value) -> Result<Self, String> {
         let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
         let compiled = options.with_pattern_options(PatternOptions::regex()).build(source);
-        let compiled = compiled
-            .map_err(|e| Failure::new(Kind::Internal, format!("the schema does not compile: {e}")))?;
+        let compiled = compiled.map_err(|error| format!("the schema does not compile: {error}"))?;
         Ok(Self { source, compiled })
     }
 
@@ -80,7 +79,15 @@ impl Schema {
                 return unexpected.iter().map(|field| self.unknown(error, field, document)).collect();
             }
             ValidationErrorKind::FalseSchema => self.not_with(pointer, document),
-            ValidationErrorKind::Enum { .. } if !value.is_string() => return Vec::new(),
+            // its type is wrong already
+            ValidationErrorKind::Enum { .. }
+                if !value.is_string() && self.keyword(error, "type").is_some_and(|kind| kind == "string") =>
+            {
+                return Vec::new();
+            }
+            ValidationErrorKind::Enum { options } if !value.is_string() => {
+                at(Code::Enum, format!("expected one of {options}"))
+            }
             ValidationErrorKind::Enum { options } => {
                 let text = value.as_str().unwrap_or_default();
                 let options = options.as_array().map(|options| strings(options)).unwrap_or_default();
@@ -92,7 +99,7 @@ impl Schema {
                 }
             }
             ValidationErrorKind::Type { kind } => {
-                let problem = wrong_type(pointer, kind, value);
+                let problem = wrong_type(pointer, kind, value, expected);
                 match self.keyword(error, "enum").and_then(Value::as_array) {
                     Some(options) => problem.hint(any_of(&strings(options))),
                     None => problem,
@@ -108,8 +115,13 @@ impl Schema {
                 at(Code::Length, format!("{length} characters, at most {limit}"))
             }
             ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => {
-                let limit = |name| self.keyword(error, name).map(ToString::to_string).unwrap_or_default();
-                at(Code::Range, format!("expected {} to {}, got {value}", limit("minimum"), limit("maximum")))
+                let limit = |name| self.keyword(error, name);
+                let limits = match (limit("minimum"), limit("maximum")) {
+                    (Some(least), Some(most)) => format!("{least} to {most}"),
+                    (Some(least), None) => format!("at least {least}"),
+                    (_, most) => format!("at most {}", most.unwrap_or_default()),
+                };
+                at(Code::Range, format!("expected {limits}, got {value}"))
             }
             ValidationErrorKind::MaxItems { limit } => {
                 at(Code::Items, format!("{} items, at most {limit}", value.as_array().map_or(0, Vec::len)))
@@ -132,13 +144,13 @@ impl Schema {
     }
 
     /// A keyword beside the one that failed.
-    fn keyword(&self, error: &ValidationError<'_>, name: &str) -> Option<&'static Value> {
+    fn keyword(&self, error: &ValidationError<'_>, name: &str) -> Option<&'a Value> {
         let (parent, _) = error.schema_path().as_str().rsplit_once('/')?;
         self.source.pointer(&format!("{parent}/{name}"))
     }
 
     /// The fields of the object that an error is about.
-    fn fields(&self, error: &ValidationError<'_>) -> Option<&'static serde_json::Map<String, Value>> {
+    fn fields(&self, error: &ValidationError<'_>) -> Option<&'a serde_json::Map<String, Value>> {
         let path = error.schema_path().as_str();
         let parent =
             path.split_once("/allOf/").map(|(parent, _)| parent).or(path.rsplit_once('/').map(|(p, _)| p))?;
@@ -226,7 +238,7 @@ impl Schema {
     }
 
     /// What the schema says of a field of `spec` for this operation alone.
-    fn of_operation(&self, word: &str, field: &str) -> Option<&'static Value> {
+    fn of_operation(&self, word: &str, field: &str) -> Option<&'a Value> {
         let mut branches = self.source.pointer("/properties/spec/allOf")?.as_array()?.iter();
         let branch =
             branches.find(|b| b.pointer("/if/properties/operation/const").is_some_and(|c| c == word))?;
@@ -234,7 +246,7 @@ impl Schema {
     }
 
     /// The fields of an operation's `operationSpec`.
-    fn fields_of_operation(&self, word: &str) -> impl Iterator<Item = &'static str> {
+    fn fields_of_operation(&self, word: &str) -> impl Iterator<Item = &'a str> {
         let spec = self.of_operation(word, "operationSpec").and_then(|spec| spec["$ref"].as_str());
         let fields = spec.and_then(|name| self.source.pointer(&format!("{}/properties", name.get(1..)?)));
         fields.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
@@ -255,10 +267,10 @@ impl Schema {
     }
 }
 
-fn wrong_type(pointer: &str, kind: &TypeKind, value: &Value) -> Problem {
+fn wrong_type(pointer: &str, kind: &TypeKind, value: &Value, described: &str) -> Problem {
     let expected = match kind {
         TypeKind::Single(kind) => article(kind.as_str()),
-        TypeKind::Multiple(_) => "another type",
+        TypeKind::Multiple(_) => described,
     };
     let found = match value {
         Value::Null => "nothing",

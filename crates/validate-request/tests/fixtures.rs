@@ -40,9 +40,21 @@ fn stem(name: &str) -> &str {
 /// What Git holds for the machine, where the request's first line says `# definition: …`: files below `tests/fixtures`, in
 /// each the machine's files behind lines `--- # <path>`.
 fn definition(folder: &Path, name: &str) -> Option<TempDir> {
+    first_line(folder, name).strip_prefix("# definition: ").map(unpacked)
+}
+
+fn first_line(folder: &Path, name: &str) -> String {
     let text = std::fs::read(folder.join(name)).unwrap();
-    let first = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
-    first.strip_prefix("# definition: ").map(unpacked)
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+}
+
+/// The site's templates, where the request's first line says `# template-directory: …`, a folder by its path from
+/// `tests/fixtures`.
+fn template_directory(folder: &Path, name: &str) -> Option<String> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    let first = first_line(folder, name);
+    let templates = first.strip_prefix("# template-directory: ")?;
+    Some(format!("--template-directory={}", fixtures.join(templates).display()))
 }
 
 fn unpacked(definitions: &str) -> TempDir {
@@ -66,6 +78,7 @@ fn run(folder: &Path, name: &str, arguments: &[String]) -> Output {
     if folder.join(format!("{}.policy.yaml", stem(name))).exists() {
         command.arg(format!("--policy={}.policy.yaml", stem(name)));
     }
+    command.args(template_directory(folder, name));
     if let Some(definition) = &definition {
         command.arg(format!("--definition={}", definition.path().display()));
     }
@@ -131,6 +144,79 @@ fn what_is_right_is_accepted_with_every_default_explicit() {
         assert_eq!(String::from_utf8(ended.stdout).unwrap(), accepted, "{name}: accepted twice");
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn what_a_template_has_defaults_for_is_filled_in() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/templates");
+    let flags =
+        [format!("--template-directory={}", templates.display()), "--policy=../policy.yaml".to_owned()];
+    let ended = run(&templates, "request.yaml", &flags);
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    let accepted = String::from_utf8(ended.stdout).unwrap();
+    let mut failures = Vec::new();
+    compare(&mut failures, accepted.clone(), &folder("../templates/hardened.accepted.json"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+
+    let again = tempfile::tempdir().unwrap();
+    std::fs::write(again.path().join("request.json"), &accepted).unwrap();
+    let ended = run(again.path(), "request.json", &flags[..1]);
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), accepted, "accepted twice");
+}
+
+/// What the platform team got wrong is never the requester's fault: `usage`, with the file and the reason.
+#[test]
+fn a_schema_that_cannot_be_used_says_why() {
+    let property = |text: &str| {
+        format!("{{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {{{text}}}}}")
+    };
+    for (schema, why) in [
+        ("{".to_owned(), "document: E_JSON: line 1, column 1: EOF while parsing an object"),
+        ("{}".to_owned(), "it needs `\"type\": \"object\"` and `\"additionalProperties\": false`"),
+        (property(r#""a": {"default": 1}"#), "`/properties/a`: it needs a `description`"),
+        (
+            property(r#""a": {"description": "x"}"#),
+            "`/properties/a`: neither in `required` nor with a `default`",
+        ),
+        (
+            property(r#""a": {"description": "x", "default": {"b": 1}}"#),
+            "`/properties/a`: its `default` is neither text, a whole number, a boolean nor a list of texts",
+        ),
+        (
+            property(r#""A": {"description": "x", "default": 1}"#),
+            "`/properties/A`: 1 to 63 letters and digits, the first a small letter, such as `cpuModel`",
+        ),
+        (
+            property(r#""a": {"description": "x", "type": "integer", "minimum": 2, "default": 1}"#),
+            "a default is wrong: /spec/template/parameters/a: E_RANGE: expected at least 2, got 1",
+        ),
+        (
+            property(r#""a": {"description": "x", "enum": [1, 2], "default": 3}"#),
+            "a default is wrong: /spec/template/parameters/a: E_ENUM: expected one of [1,2]",
+        ),
+        (
+            property(r#""a": {"description": "x", "pattern": "(", "default": "x"}"#),
+            "the schema does not compile: \"(\" is not a \"regex\"",
+        ),
+        (
+            property(r#""a": {"description": "x", "$ref": "https://example.com/a.json", "default": "x"}"#),
+            "the schema does not compile: ",
+        ),
+    ] {
+        let site = tempfile::tempdir().unwrap();
+        std::fs::write(site.path().join("own.yaml.j2"), "").unwrap();
+        let path = site.path().join("own.schema.json");
+        std::fs::write(&path, &schema).unwrap();
+        let request = std::fs::read_to_string(folder("invalid/denied-template-by-default.yaml")).unwrap();
+        std::fs::write(site.path().join("request.yaml"), request.replace("hardened", "own")).unwrap();
+        let ended =
+            run(site.path(), "request.yaml", &[format!("--template-directory={}", site.path().display())]);
+        let said = String::from_utf8(ended.stderr).unwrap();
+        let expected = format!("error: cannot use `{}` of `--template-directory`: {why}", path.display());
+        assert!(said.starts_with(&expected), "{schema}: {said}");
+        assert!(said.ends_with("\nhint: the platform team mends the schema\n"), "{said}");
+        assert_eq!((ended.status.code(), ended.stdout.len()), (Some(2), 0), "{schema}");
+    }
 }
 
 #[test]

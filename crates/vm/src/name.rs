@@ -195,6 +195,17 @@ checked! {
     "at most 63 of A-Z, a-z, 0-9, ., _ and -, with a letter or digit first and last"
 }
 
+checked! {
+    /// The name of a parameter of a template: what stands there behind `parameters.`.
+    ParameterName,
+    |text| {
+        (1..=63).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric())
+    },
+    "1 to 63 letters and digits, the first a small letter, such as `cpuModel`"
+}
+
 impl LabelKey {
     /// Domains whose keys mean something to the platform, those below them included: who sets one steers a controller.
     const PLATFORM: [&'static str; 11] = [

@@ -170,6 +170,8 @@ codes! {
     PolicyDevice = "E_POLICY_DEVICE",
     /// The policy does not allow the reference to a ConfigMap or a Secret.
     PolicyReference = "E_POLICY_REFERENCE",
+    /// The site has no such template.
+    PolicyTemplate = "E_POLICY_TEMPLATE",
 }
 
 impl Code {

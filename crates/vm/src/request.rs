@@ -10,6 +10,7 @@ mod access;
 mod hardware;
 mod network;
 mod reference;
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub use access::{Access, Propagation, SshKeySecret};
 pub use hardware::{Device, Devices};
 pub use network::{Binding, Network, NetworkKind, NetworkModel};
 pub use reference::{ConfigDisk, Reference};
+pub use template::{Parameter, Template};
 
 /// The one `apiVersion`.
 pub const API_VERSION: &str = "vmlifecycle.dev/v1alpha1";
@@ -124,6 +126,9 @@ pub struct Spec {
     /// Devices of its node.
     #[serde(default, skip_serializing_if = "Devices::is_empty")]
     pub devices: Devices,
+    /// A template of the site's own. Not written when absent, so that digests stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
     /// Whether it runs.
     #[serde(default)]
     pub power: Power,

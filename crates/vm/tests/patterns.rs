@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use regex::Regex;
 use vm::name::{
     DeviceName, HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, NetworkName, Package,
-    PublicKey, RequestId, Serial, Subdomain, TimeZone, User,
+    ParameterName, PublicKey, RequestId, Serial, Subdomain, TimeZone, User,
 };
 use vm::quantity::Quantity;
 
@@ -22,7 +22,7 @@ fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
-const DEFINITIONS: [Definition; 17] = [
+const DEFINITIONS: [Definition; 18] = [
     Definition { name: "label", rule: Label::RULE, takes: parses::<Label> },
     Definition { name: "subdomain", rule: Subdomain::RULE, takes: parses::<Subdomain> },
     Definition { name: "requestId", rule: RequestId::RULE, takes: parses::<RequestId> },
@@ -40,6 +40,7 @@ const DEFINITIONS: [Definition; 17] = [
     Definition { name: "labelValue", rule: LabelValue::RULE, takes: parses::<LabelValue> },
     Definition { name: "deviceName", rule: DeviceName::RULE, takes: parses::<DeviceName> },
     Definition { name: "serial", rule: Serial::RULE, takes: parses::<Serial> },
+    Definition { name: "parameterName", rule: ParameterName::RULE, takes: parses::<ParameterName> },
 ];
 
 /// Whether the schema takes a string, as `jsonschema` reads it.

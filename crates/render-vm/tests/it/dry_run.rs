@@ -78,10 +78,14 @@ async fn the_api_server_takes_every_manifest_as_it_is() {
     let plane = ControlPlane::shared().await.unwrap();
     let templates = Templates::new().unwrap();
     let mut kinds = std::collections::BTreeMap::<String, usize>::new();
-    for (name, request) in all_requests() {
+    let rendered = |(name, request): (String, vm::request::Request)| {
+        let files = render(&templates, &request, &site()).unwrap();
+        (name, request, files)
+    };
+    let built_in = all_requests().into_iter().map(rendered);
+    for (name, request, files) in built_in.chain(crate::site_template::all()) {
         plane.ensure_namespace(request.spec.target.namespace.as_str()).await.unwrap();
         plane.ensure_namespace("argocd").await.unwrap();
-        let files = render(&templates, &request, &site()).unwrap();
         for (path, text, asked) in manifests(&files) {
             ensure_image(plane, &asked).await;
             let found = dry_run(plane, &address(&asked), text).await;

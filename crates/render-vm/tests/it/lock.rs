@@ -63,7 +63,7 @@ fn expected(template: Template, context: &Value) -> Expected<'_> {
 }
 
 /// Text that has broken templates and parsers before.
-const HOSTILE: &[&str] = &[
+pub(crate) const HOSTILE: &[&str] = &[
     "",
     " ",
     "\n",
@@ -218,7 +218,7 @@ fn hostile_keys_stay_keys() {
 }
 
 /// Half hostile pieces, half any Unicode: one to three of them.
-fn value(random: &mut StdRng) -> String {
+pub(crate) fn value(random: &mut StdRng) -> String {
     let mut text = String::new();
     for _ in 0..random.random_range(1..=3) {
         match random.random_range(0..9) {

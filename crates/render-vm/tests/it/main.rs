@@ -10,6 +10,7 @@ mod process;
 mod process_day_two;
 mod process_preview;
 mod refused;
+mod site_template;
 
 use std::path::{Path, PathBuf};
 

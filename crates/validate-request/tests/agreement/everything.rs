@@ -6,8 +6,8 @@ use vm::day_two::{
 };
 use vm::request::{
     Accepted, Access, ApiVersion, Binding, Checks, Compute, ConfigDisk, Customization, Device, Devices, Disk,
-    DiskSource, Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Power,
-    Propagation, Reference, Request, Role, Spec, SshKeySecret, Target,
+    DiskSource, Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Parameter,
+    Power, Propagation, Reference, Request, Role, Spec, SshKeySecret, Target, Template,
 };
 
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -108,6 +108,10 @@ fn provision(image: Image) -> Request {
             annotations: [(parsed("note"), parsed("why: so"))].into(),
             node_selector: [(parsed("zone"), parsed("fra-1"))].into(),
             devices: Devices { gpus: vec![device()], host_devices: vec![device()] },
+            template: Some(Template {
+                name: parsed("hardened"),
+                parameters: [(parsed("cpuModel"), Parameter::Text(parsed("host-model")))].into(),
+            }),
             power: Power::On,
             lifecycle: Lifecycle { grace_period_seconds: 180, protected: true },
             checks: checks(),

@@ -29,7 +29,8 @@ const MODELS: [NetworkModel; 6] = [
 ];
 
 /// The mappings of a request whose keys are the requester's.
-const FREE: [&str; 3] = ["/spec/labels", "/spec/annotations", "/spec/nodeSelector"];
+const FREE: [&str; 4] =
+    ["/spec/labels", "/spec/annotations", "/spec/nodeSelector", "/spec/template/parameters"];
 
 /// Where requests refer to a ConfigMap or a Secret.
 const REFERENCES: [&str; 2] = ["/spec/customization/sysprep", "/spec/configDisks/0/source"];

@@ -153,6 +153,30 @@ namespaces or for some; how many devices one machine may have is in its `limits`
 `repave` and a `resize`.
 ";
 
+const TEMPLATES: &str = "
+## Templates of the site
+
+Beside the built-in template a site may have its own, in a folder that the steps `validate-request` and `render-vm` are given as
+`--template-directory` (in the Tasks and in `provision-vm`: the workspace `template-directory`, such as a ConfigMap). Each is one or two files, an
+example is `examples/templates/`:
+
+- `NAME.yaml.j2` makes the `VirtualMachine`; disks, Application and all other files are made as ever. It is written as the built-in one,
+  `crates/render-vm/templates/virtual-machine.yaml.j2`, and is given the same values and `parameters`.
+- `NAME.schema.json` is the JSON Schema (draft 2020-12) of the parameters: `\"type\": \"object\"` with `\"additionalProperties\": false`, and of
+  each property a `description`, and either a `default` or its name in `required`. A parameter is one line of text, a whole number, a boolean or a list of
+  such texts. Without this file the template takes none.
+
+A request that names a template, `template: {name: NAME, parameters: {\u{2026}}}`, is held against that schema together with everything else, and
+is written with the defaults of the schema. The template is a part of the digest by its name alone: what it makes is decided when it is rendered.
+
+A template is fenced in. A value becomes one quoted scalar, or the template is refused: no value can become structure, text can be placed and not be
+decided by (`{% if %}` takes booleans, and lists that are empty or not), and there are no filters and functions. Every value has to be placed, so
+that nothing of a request is lost. And whatever the built-in template makes of the request has to stand in the same place: name, namespace, labels
+and annotations, run strategy, size, disks, volumes, networks, cloud-init. Only words that the request does not choose, such as a disk's `bus`
+or a card's `model`, may be others, and anything may be added but `running` and `dataVolumeTemplates`. So operations on the
+machine work as on any other. What breaks this is a `usage` error (2), which names the template and the place.
+";
+
 pub(crate) fn text() -> String {
     let policy = vm::schema::policy();
     let mut text = String::from(HEAD);
@@ -173,6 +197,7 @@ pub(crate) fn text() -> String {
     text += CONFIG_DISKS;
     text += LABELS;
     text += NODES;
+    text += TEMPLATES;
     text += "\n## VMPolicy\n\nWhat a site allows in requests, and what it fills in; an example is `examples/policy.yaml`. Without one, every default below holds:\n";
     text += "no `userData`, `userDataSecret` or `sysprep`, no access credentials and config disks, no tier or storage class, no namespace of the platform, no cluster but `in-cluster`, no golden images\nof other namespaces, no network but the pod network, no labels and annotations, no node selector and no devices. ";
     let _ = writeln!(text, "{}", policy["properties"]["spec"]["description"].as_str().unwrap());
@@ -271,7 +296,7 @@ fn form(field: &Value) -> String {
             .join(", ");
     }
     match field["type"].as_str().unwrap_or_default() {
-        "string" if field.get(schema::FORM).is_some() => field[schema::FORM].as_str().unwrap().to_owned(),
+        "string" | "" if field.get(schema::FORM).is_some() => field[schema::FORM].as_str().unwrap().to_owned(),
         "string" => format!("text, at most {} characters", field["maxLength"]),
         "integer" => format!("{} to {}", field["minimum"], field["maximum"]),
         "boolean" => "`true`, `false`".to_owned(),

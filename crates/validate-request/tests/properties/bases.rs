@@ -37,6 +37,7 @@ pub(crate) fn base() -> Value {
                 "gpus": [{"name": "gpu", "deviceName": "nvidia.com/GA102GL_A10"}],
                 "hostDevices": [{"name": "qat", "deviceName": "intel.com/qat"}],
             },
+            "template": {"name": "hardened", "parameters": {"model": "host", "count": 2, "large": true, "zones": ["a"]}},
             "power": "on",
             "lifecycle": {"gracePeriodSeconds": 60},
             "checks": {"guestAgent": true, "ip": true, "tcpPort": 22},

@@ -347,6 +347,11 @@ impl Code {
                 "/spec/customization/sysprep: E_POLICY_REFERENCE: the policy does not allow `sysprep`; hint: leave it out",
                 "Leave it out, or have the platform team set `allow.sysprep`, `allow.accessCredentials` or `allow.configDisks`. Whoever may refer to a Secret can read it in the guest.",
             ),
+            Self::PolicyTemplate => of(
+                "template: {name: hardenned}",
+                "/spec/template/name: E_POLICY_TEMPLATE: the site has no template `hardenned`; hint: did you mean `hardened`",
+                "Take a template that the message names, or leave `template` out: a machine without one is made by the built-in template.",
+            ),
         }
     }
 }

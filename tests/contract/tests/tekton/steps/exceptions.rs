@@ -37,9 +37,24 @@ const LATE: &str =
 
 const UNREAD: &str = "it comes before Git is read; render-vm asks the same again when it was";
 
+const PROVISION: &str = "only a request for a new machine names a template, and publish-vm alone makes one";
+
 /// The Tasks whose first step is validate-request.
 const COMPOSED: &[&str] = &[
     "publish-vm",
+    "prepare-vm",
+    "snapshot-take",
+    "patch-guest",
+    "prepare-restore",
+    "check-patch",
+    "restore-disks",
+    "prepare-patch",
+    "deprovision-stop",
+    "resize-apply",
+];
+
+/// Those of them that never see a request for a new machine.
+const DAY_TWO: &[&str] = &[
     "prepare-vm",
     "snapshot-take",
     "patch-guest",
@@ -56,6 +71,7 @@ pub(super) const LEFT: &[(&[&str], &str, &[&str], &str)] = &[
     (COMPOSED, "validate-request", &["timeout"], SHORT),
     (&["validate-request"], "validate-request", &["definition"], UNREAD),
     (COMPOSED, "validate-request", &["definition"], UNREAD),
+    (DAY_TWO, "validate-request", &["template-directory"], PROVISION),
     (
         &["publish-vm", "prepare-vm", "snapshot-take", "patch-guest", "prepare-restore", "check-patch"],
         "lease-vm",

@@ -10,6 +10,7 @@ macro_rules! say {
     ($($words:tt)*) => { $crate::lanes::add(&format!($($words)*)) };
 }
 
+mod conformance;
 mod kubectl;
 mod lanes;
 mod marks;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+pub use conformance::{Real, conformance};
 pub use kubectl::Kubectl;
 use lanes::End;
 

@@ -11,6 +11,7 @@ use testbed::files::Files;
 use testbed::git;
 use testbed::sshd::Sshd;
 
+use crate::conformance::waits;
 use crate::{Kubectl, Options, until};
 
 /// The container disk that the cluster brings: 64 MiB that a firmware finds nothing to boot on.
@@ -27,6 +28,8 @@ pub(crate) const NEXT: &str = "vm-lifecycle nxt";
 pub(crate) struct World {
     /// What makes this run's names its own.
     pub(crate) run: String,
+    /// What Kubernetes says it is, such as `v1.36.1`.
+    pub(crate) version: String,
     /// Where PipelineRuns are.
     pub(crate) namespace: String,
     /// Where machines are.
@@ -55,6 +58,7 @@ impl World {
         let version =
             version.lines().rev().find_map(|l| l.trim().strip_prefix("gitVersion: ")).unwrap_or("?");
         println!("e2e: cluster {version}");
+        let version = version.to_owned();
         for (what, crd) in [
             ("Tekton Pipelines", "pipelineruns.tekton.dev"),
             ("Argo CD", "applications.argoproj.io"),
@@ -81,6 +85,7 @@ impl World {
             root: options.root.clone(),
             binaries: options.binaries.clone(),
             sshd: Sshd::start_on(options.address)?,
+            version,
             server,
             _files: files,
             run,
@@ -194,21 +199,24 @@ impl World {
     }
 
     /// CDI fills in a DataVolume's access mode from the `StorageProfile`. A class that it does not know has an empty one, and
-    /// every disk would wait for ever; so the default class is told here what its administrator would tell it.
+    /// every disk would wait for ever; so the default class, and those that wait for a consumer, are told here what their administrator
+    /// would tell them.
     fn prepare_storage(&self) -> Result<()> {
         let classes = self.kubectl.get(&["storageclass"])?;
         let is_default = |class: &&Value| {
             class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
         };
         let classes = classes["items"].as_array().cloned().unwrap_or_default();
-        let class = classes.iter().find(is_default).context("no default StorageClass")?;
-        let name = class["metadata"]["name"].as_str().context("a StorageClass without a name")?;
-        let profile = self.kubectl.get(&["storageprofile", name])?;
-        if profile["status"]["claimPropertySets"].as_array().is_none_or(Vec::is_empty) {
-            println!("e2e: StorageProfile {name} is empty; set to ReadWriteOnce, Filesystem");
-            let sets = json!([{"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}]);
-            let patch = json!({"spec": {"claimPropertySets": sets}}).to_string();
-            self.kubectl.run(&["patch", "storageprofile", name, "--type=merge", "-p", &patch])?;
+        ensure!(classes.iter().any(|class| is_default(&class)), "no default StorageClass");
+        for class in classes.iter().filter(|class| is_default(class) || waits(class)) {
+            let name = class["metadata"]["name"].as_str().context("a StorageClass without a name")?;
+            let profile = self.kubectl.get(&["storageprofile", name])?;
+            if profile["status"]["claimPropertySets"].as_array().is_none_or(Vec::is_empty) {
+                println!("e2e: StorageProfile {name} is empty; set to ReadWriteOnce, Filesystem");
+                let sets = json!([{"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}]);
+                let patch = json!({"spec": {"claimPropertySets": sets}}).to_string();
+                self.kubectl.run(&["patch", "storageprofile", name, "--type=merge", "-p", &patch])?;
+            }
         }
         Ok(())
     }
@@ -234,6 +242,8 @@ impl World {
         let spec = &mut policy["spec"];
         spec["namespaces"] = json!([self.machines]);
         spec["patchProfiles"] = json!(["good", "bad"]);
+        // for the one that makes volumes for their first consumer, whatever the cluster calls it
+        spec["storageClasses"] = json!(["*"]);
         // so that the scheduler, not the policy, refuses what is too large
         spec["limits"]["memory"] = "1Ti".into();
         spec["instanceTypes"] = json!([self.machines, format!("{}-large", self.machines)]);

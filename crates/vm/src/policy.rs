@@ -74,7 +74,7 @@ pub struct Policy {
     pub devices: Vec<NodeDevice>,
     /// What else requests may do.
     pub allow: Allow,
-    /// Fields of `metadata` that have to be filled.
+    /// Fields that have to be filled.
     pub required: Vec<RequiredField>,
     /// What is filled in where a request is silent.
     pub defaults: Defaults,
@@ -102,6 +102,9 @@ pub struct Limits {
     /// The most other devices of the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_devices: Option<u16>,
+    /// The most days between a request and the last day of its machine. That there is a last day is for [`Policy::required`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime_days: Option<u16>,
 }
 
 /// Where machines may boot from.
@@ -166,7 +169,7 @@ impl Default for Allow {
     }
 }
 
-/// A field of `metadata` that a policy can require.
+/// A field of `metadata` or, for a new machine, of `lifecycle` that a policy can require.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RequiredField {
@@ -178,6 +181,12 @@ pub enum RequiredField {
     Reason,
     /// When.
     RequestedAt,
+    /// Whose machine it is.
+    Owner,
+    /// Who pays for it.
+    CostCenter,
+    /// Its last day.
+    ExpiresAt,
 }
 
 impl RequiredField {
@@ -188,7 +197,21 @@ impl RequiredField {
             Self::Ticket => "ticket",
             Self::Reason => "reason",
             Self::RequestedAt => "requestedAt",
+            Self::Owner => "owner",
+            Self::CostCenter => "costCenter",
+            Self::ExpiresAt => "expiresAt",
         }
+    }
+
+    /// Whether it belongs to a new machine, in place of every request.
+    pub const fn is_of_a_machine(self) -> bool {
+        matches!(self, Self::Owner | Self::CostCenter | Self::ExpiresAt)
+    }
+
+    /// Where it is in a request, a JSON pointer.
+    pub fn pointer(self) -> String {
+        let parent = if self.is_of_a_machine() { "/spec/lifecycle" } else { "/metadata" };
+        format!("{parent}/{}", self.word())
     }
 }
 

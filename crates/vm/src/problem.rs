@@ -102,7 +102,7 @@ codes! {
     Network = "E_NETWORK",
     /// An address that could be read in two ways.
     Url = "E_URL",
-    /// Not a point in time.
+    /// Not a point in time, or none that can be meant.
     Timestamp = "E_TIMESTAMP",
     /// `userData` that is not one plain cloud-config.
     UserData = "E_USER_DATA",
@@ -172,6 +172,8 @@ codes! {
     PolicyReference = "E_POLICY_REFERENCE",
     /// The site has no such template.
     PolicyTemplate = "E_POLICY_TEMPLATE",
+    /// A longer life than the policy allows.
+    PolicyLifetime = "E_POLICY_LIFETIME",
 }
 
 impl Code {

@@ -8,6 +8,7 @@
 mod accepted;
 mod access;
 mod hardware;
+mod lifecycle;
 mod network;
 mod reference;
 mod template;
@@ -24,6 +25,7 @@ use crate::quantity::Quantity;
 pub use accepted::Accepted;
 pub use access::{Access, Propagation, SshKeySecret};
 pub use hardware::{Device, Devices};
+pub use lifecycle::Lifecycle;
 pub use network::{Binding, Network, NetworkKind, NetworkModel};
 pub use reference::{ConfigDisk, Reference};
 pub use template::{Parameter, Template};
@@ -132,7 +134,7 @@ pub struct Spec {
     /// Whether it runs.
     #[serde(default)]
     pub power: Power,
-    /// How it is shut down, and whether it may be removed.
+    /// How it is shut down, whose it is and until when.
     #[serde(default)]
     pub lifecycle: Lifecycle,
     /// What has to hold before the flow reports it ready.
@@ -313,20 +315,6 @@ impl Power {
     }
 }
 
-/// How the machine is shut down, and whether it may be removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Lifecycle {
-    /// Seconds between asking the guest to shut down and pulling the plug, 1 to 3600. KubeVirt's own 30 s is a power cut
-    /// for databases, so the default is 180.
-    #[serde(default = "Lifecycle::default_grace")]
-    pub grace_period_seconds: u16,
-    /// Whether a request to remove the machine has to name it once more. Not written when false, so that the digests of
-    /// requests that came before this field stay.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub protected: bool,
-}
-
 /// What has to hold, besides Running and Ready, before the flow reports the machine ready.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -345,18 +333,6 @@ pub struct Checks {
 impl Target {
     fn in_cluster() -> Label {
         crate::layout::in_cluster()
-    }
-}
-
-impl Lifecycle {
-    const fn default_grace() -> u16 {
-        180
-    }
-}
-
-impl Default for Lifecycle {
-    fn default() -> Self {
-        Self { grace_period_seconds: Self::default_grace(), protected: false }
     }
 }
 

@@ -5,6 +5,7 @@ mod accept;
 mod access;
 mod against;
 mod day_two;
+mod expiry;
 mod image;
 mod labels;
 mod machine;
@@ -40,6 +41,7 @@ pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Pr
         image::check,
         reference::check,
         access::check,
+        expiry::check,
         day_two::check,
         text::check,
     ] {

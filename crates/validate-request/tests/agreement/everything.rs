@@ -113,7 +113,13 @@ fn provision(image: Image) -> Request {
                 parameters: [(parsed("cpuModel"), Parameter::Text(parsed("host-model")))].into(),
             }),
             power: Power::On,
-            lifecycle: Lifecycle { grace_period_seconds: 180, protected: true },
+            lifecycle: Lifecycle {
+                grace_period_seconds: 180,
+                protected: true,
+                owner: Some(parsed("payments")),
+                cost_center: Some(parsed("4711")),
+                expires_at: Some(parsed("2027-09-01")),
+            },
             checks: checks(),
         },
     }

@@ -98,6 +98,7 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 disks: Some(1),
                 gpus: Some(1),
                 host_devices: Some(1),
+                lifetime_days: Some(1),
             },
             instance_types: wildcards(),
             images: Images {
@@ -132,6 +133,9 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 RequiredField::Ticket,
                 RequiredField::Reason,
                 RequiredField::RequestedAt,
+                RequiredField::Owner,
+                RequiredField::CostCenter,
+                RequiredField::ExpiresAt,
             ],
             defaults: Defaults { cluster: parsed("a"), tier: Some(parsed("gold")), grace_period_seconds: 1 },
         },

@@ -144,6 +144,16 @@ serial. They are made anew at each start of the machine, and are no disks for `s
 `sysprep`, or as one of `disks`.
 ";
 
+const EXPIRY: &str = "
+## Whose a machine is, and until when
+
+`lifecycle.owner` and `lifecycle.costCenter` become the labels `vmlifecycle.dev/owner` and `vmlifecycle.dev/cost-center` of the machine, and
+`lifecycle.expiresAt` its annotation `vmlifecycle.dev/expires-at`. Nothing here removes a machine by itself: a site looks for the annotation and asks for
+`stop` or `deprovision`. The day has to be after that of `metadata.requestedAt`, which is needed beside it, and no more days after it than the
+policy's `limits.lifetimeDays`. No clock is asked, so that the same request has the same answer when it is sent again: where a lifetime matters, whatever
+knows the requester sets `requestedAt`.
+";
+
 const NODES: &str = "
 ## Nodes and devices
 
@@ -195,6 +205,7 @@ pub(crate) fn text() -> String {
     text += WINDOWS;
     text += ACCESS;
     text += CONFIG_DISKS;
+    text += EXPIRY;
     text += LABELS;
     text += NODES;
     text += TEMPLATES;

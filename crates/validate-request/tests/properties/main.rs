@@ -23,6 +23,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         "images": {"dataSources": {"default": "golden"}, "urlPrefixes": ["http://10.0.0.1/", "https://a.b/"]},
         "storageTiers": {"gold": "ceph", "silver": "nfs"},
         "storageClasses": ["local-*"],
+        "limits": {"lifetimeDays": 400},
         "networks": ["infra/*"],
         "labels": ["team"],
         "annotations": ["note"],
@@ -182,7 +183,8 @@ fn each_fault(base: &Value) -> usize {
 fn each_field_left_out_gets_an_answer_or_a_default() {
     assert_eq!(
         required(&base()),
-        "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /spec /spec/operation /spec/target \
+        "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /metadata/requestedAt /spec \
+         /spec/operation /spec/target \
          /spec/target/name /spec/target/namespace /spec/compute /spec/compute/cpu /spec/compute/memory /spec/image \
          /spec/image/source /spec/image/name /spec/disks /spec/disks/0/name /spec/disks/0/role /spec/disks/0/size \
          /spec/disks/1/name /spec/disks/1/size /spec/disks/1/source/snapshot /spec/configDisks/0/name \

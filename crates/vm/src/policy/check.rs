@@ -12,7 +12,7 @@ mod tests;
 
 pub use finding::{Finding, Rule};
 
-use super::{Policy, listed};
+use super::{Policy, RequiredField, listed};
 use crate::layout::VOLUME_SUFFIX;
 
 /// The longest name of a machine with a boot disk, in characters: `<name>-root-<6 digits>` has to fit 63.
@@ -30,6 +30,7 @@ pub fn check(policy: &Policy) -> Vec<Finding> {
     clusters(policy, &mut found);
     name_pattern(policy, &mut found);
     sizes(policy, &mut found);
+    required(policy, &mut found);
     disks(policy, &mut found);
     lists::check(policy, &mut found);
     keys::check(policy, &mut found);
@@ -50,10 +51,11 @@ fn operations(policy: &Policy, found: &mut Vec<Finding>) {
         ("/spec/images/urlPrefixes", !policy.images.url_prefixes.is_empty(), &["provision", "repave"]),
         ("/spec/patchProfiles", !policy.patch_profiles.is_empty(), &["patch"]),
     ];
-    let new: [(&str, bool); 16] = [
+    let new: [(&str, bool); 17] = [
         ("/spec/limits/disks", limits.disks.is_some()),
         ("/spec/limits/gpus", limits.gpus.is_some()),
         ("/spec/limits/hostDevices", limits.host_devices.is_some()),
+        ("/spec/limits/lifetimeDays", limits.lifetime_days.is_some()),
         ("/spec/networks", !policy.networks.is_empty()),
         ("/spec/storageTiers", !policy.storage_tiers.is_empty()),
         ("/spec/storageClasses", !policy.storage_classes.is_empty()),
@@ -143,6 +145,27 @@ fn sizes(policy: &Policy, found: &mut Vec<Finding>) {
             let message = "an instance type is not held to it, and every one may be named";
             found.push(Finding::new(pointer, Rule::Open, message).hint("list `instanceTypes`"));
         }
+    }
+}
+
+/// Fields of new machines where nobody may ask for one, and a lifetime that whoever gives no last day is not held to.
+fn required(policy: &Policy, found: &mut Vec<Finding>) {
+    let provision = policy.allows_operation("provision");
+    for (at, field) in policy.required.iter().enumerate() {
+        if field.is_of_a_machine() && !provision {
+            let message =
+                format!("`{}` is for `provision` alone, and `operations` does not allow that", field.word());
+            let finding = Finding::new(format!("/spec/required/{at}"), Rule::Unreachable, message);
+            found.push(finding.hint("remove it, or allow the operation"));
+        }
+    }
+    if provision
+        && policy.limits.lifetime_days.is_some()
+        && !policy.required.contains(&RequiredField::ExpiresAt)
+    {
+        let message = "a machine without `expiresAt` is not held to it";
+        let finding = Finding::new("/spec/limits/lifetimeDays", Rule::Open, message);
+        found.push(finding.hint("add `expiresAt` to `required`"));
     }
 }
 

@@ -352,6 +352,12 @@ impl Code {
                 "/spec/template/name: E_POLICY_TEMPLATE: the site has no template `hardenned`; hint: did you mean `hardened`",
                 "Take a template that the message names, or leave `template` out: a machine without one is made by the built-in template.",
             ),
+            Self::PolicyLifetime => denied(
+                "expiresAt: \"2027-09-01\"",
+                "limits: {lifetimeDays: 90}",
+                "/spec/lifecycle/expiresAt: E_POLICY_LIFETIME: 365 days after the request, the policy allows 90; hint: at the latest `2026-11-30`",
+                "Give an earlier day; the policy's `limits.lifetimeDays` decides. Whoever needs the machine for longer asks again when the day comes near.",
+            ),
         }
     }
 }

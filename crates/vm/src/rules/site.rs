@@ -7,7 +7,7 @@ use crate::quantity::Quantity;
 
 use super::image::{IMAGES, inside};
 use super::machine::{COMPUTE, DISKS};
-use super::{Facts, labels, network, node, reference as references};
+use super::{Facts, expiry, labels, network, node, reference as references};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     found.extend(operation(facts, policy));
@@ -15,8 +15,13 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     found.extend(namespace(facts, policy));
     found.extend(name(facts, policy));
     for field in &policy.required {
-        let pointer = format!("/metadata/{}", field.word());
-        if facts.get("/metadata").is_some() && !facts.has(&pointer) {
+        let pointer = field.pointer();
+        let there = if field.is_of_a_machine() {
+            facts.operation() == Some("provision")
+        } else {
+            facts.get("/metadata").is_some()
+        };
+        if there && !facts.has(&pointer) {
             found.push(Problem::new(pointer, Code::PolicyRequired, "the policy wants it filled"));
         }
     }
@@ -34,6 +39,7 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     labels::site(facts, policy, found);
     node::site(facts, policy, found);
     references::site(facts, policy, found);
+    found.extend(expiry::site(facts, policy));
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {

@@ -236,6 +236,24 @@ fn networks_keys_and_devices_that_say_nothing() {
 }
 
 #[test]
+fn a_lifetime_that_nobody_is_held_to() {
+    assert_eq!(
+        found(json!({"limits": {"lifetimeDays": 90}})),
+        [
+            "/spec/limits/lifetimeDays: W_OPEN: a machine without `expiresAt` is not held to it; hint: add `expiresAt` to `required`"
+        ]
+    );
+    assert_eq!(found(json!({"limits": {"lifetimeDays": 90}, "required": ["expiresAt"]})), [""; 0]);
+    assert_eq!(
+        found(json!({"operations": ["stop"], "required": ["reason", "owner"]})),
+        [
+            "/spec/required/1: W_UNREACHABLE: `owner` is for `provision` alone, and `operations` does not allow that; \
+          hint: remove it, or allow the operation"
+        ]
+    );
+}
+
+#[test]
 fn a_wildcard_lets_the_platform_in_only_by_name() {
     for (item, lets_in) in [
         ("*", Some("kube-*")),

@@ -57,14 +57,23 @@ impl<'a> Edits<'a> {
         machine: &Machine,
         edit: impl FnOnce(&Document<'_>) -> Result<Option<String>, Fault>,
     ) -> Result<(), Failure> {
-        let (target, path) = (&self.definition.target, machine.path.clone());
+        self.machine_in(&machine.path, edit)
+    }
+
+    /// Edit the document of the machine in this file: its own, or what an overlay says of it.
+    pub(crate) fn machine_in(
+        &mut self,
+        path: &str,
+        edit: impl FnOnce(&Document<'_>) -> Result<Option<String>, Fault>,
+    ) -> Result<(), Failure> {
+        let target = &self.definition.target;
         let object = Object {
             group: "kubevirt.io",
             kind: "VirtualMachine",
             namespace: Some(target.namespace.as_str()),
             name: target.name.as_str(),
         };
-        self.edit(&path, |text| edit(&Document::object(text, &object)?))
+        self.edit(path, |text| edit(&Document::object(text, &object)?))
     }
 
     pub(crate) fn write(&mut self, path: String, bytes: impl Into<Vec<u8>>) {

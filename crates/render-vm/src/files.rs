@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use vm::layout::{KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
+use vm::layout::{BASE, KUSTOMIZATION_FILE, MACHINE_FILE, MEMORY_FILE, POWER_FILE, REQUEST_FILE, ROOT};
+use vm::name::Label;
 use vm::request::{Disk, Image, Propagation, Reference, Request, Role};
 
 use crate::access;
@@ -35,6 +36,8 @@ pub struct Site {
     pub project: String,
     /// The address of the destination cluster's API server; `None` means that the cluster's name says it.
     pub destination_server: Option<String>,
+    /// The environment whose overlay of Kustomize the machine is applied by; `None` for plain manifests.
+    pub environment: Option<Label>,
     /// What the boot disk is cloned from, where the golden image was resolved already.
     pub image_source: Option<ImageSource>,
 }
@@ -106,7 +109,10 @@ impl Wanted {
 /// [`Refused::Request`].
 pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
     let target = &request.spec.target;
-    let folder = target.path();
+    let folder = match site.environment {
+        Some(_) => format!("{}/{BASE}", target.path()),
+        None => target.path(),
+    };
     let (name, namespace) = (target.name.to_string(), target.namespace.to_string());
     let in_namespace = |path: String, template, context: Value, name: String| Wanted {
         path,
@@ -156,7 +162,38 @@ pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
         })
         .collect();
     wanted.extend([kustomization, namespace_file, application]);
+    if let Some(environment) = &site.environment {
+        wanted.extend(overlay(request, environment));
+    }
     Ok(wanted)
+}
+
+/// The overlay of an environment: what may differ between environments, each in a file that operations edit.
+fn overlay(request: &Request, environment: &Label) -> Vec<Wanted> {
+    let spec = &request.spec;
+    let (name, namespace) = (spec.target.name.to_string(), spec.target.namespace.to_string());
+    let patch = |file, template, key: &str, value: Value| {
+        let context = json!({ "name": name, "namespace": namespace, key: value });
+        (file, template, context, Some(name.clone()), Some(namespace.clone()))
+    };
+    let mut files =
+        vec![patch(POWER_FILE, Template::Power, "run_strategy", json!(spec.power.run_strategy()))];
+    // an instance type brings its own
+    files.extend(
+        spec.compute.memory.map(|memory| patch(MEMORY_FILE, Template::Memory, "memory", json!(memory))),
+    );
+    let patches: Vec<&str> = files.iter().map(|(file, ..)| *file).collect();
+    let list = json!({ "base": format!("../../{BASE}"), "patches": patches });
+    files.push((KUSTOMIZATION_FILE, Template::Overlay, list, None, None));
+    let folder = spec.target.overlay_path(environment);
+    let wanted = files.into_iter().map(|(file, template, context, name, namespace)| Wanted {
+        path: format!("{folder}/{file}"),
+        template,
+        context,
+        name,
+        namespace,
+    });
+    wanted.collect()
 }
 
 /// The context of the `VirtualMachine`. Keys that do not apply are `null`: the templates branch on nothing else.
@@ -329,7 +366,7 @@ fn application(request: &Request, site: &Site) -> Value {
         "project": site.project,
         "repo_url": site.repo_url,
         "branch": site.branch,
-        "path": target.path(),
+        "path": site.environment.as_ref().map_or_else(|| target.path(), |name| target.overlay_path(name)),
         "server": site.destination_server,
         "cluster": cluster,
         "target_namespace": target.namespace,

@@ -86,6 +86,9 @@ pub struct Args {
     /// How the files are laid out
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = Layout::Manifests)]
     pub layout: Layout,
+    /// The environment whose overlay is written, and applied by Argo CD; for the layout `kustomize` alone
+    #[arg(long, value_name = "NAME", required_if_eq("layout", "kustomize"))]
+    pub environment: Option<Label>,
     /// Namespace of the Argo CD Application
     #[arg(long, value_name = "NAMESPACE", default_value = "argocd")]
     pub application_namespace: Label,
@@ -105,6 +108,8 @@ pub struct Args {
 pub enum Layout {
     /// Plain manifests, listed in a `kustomization.yaml`
     Manifests,
+    /// The same as a base of Kustomize, and an overlay with the power and the memory of one environment
+    Kustomize,
 }
 
 impl Step for Args {
@@ -146,6 +151,7 @@ impl Args {
             application_namespace: self.application_namespace.to_string(),
             project: self.project.to_string(),
             destination_server: self.destination_server.clone(),
+            environment: self.environment.clone(),
             image_source: source.map(|((namespace, name), kind)| ImageSource { namespace, name, kind }),
         }
     }
@@ -161,8 +167,11 @@ impl Args {
 #[expect(clippy::unused_async, reason = "the shape of every step")]
 pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> {
     flags::check_repo_url(&args.repo_url)?;
+    if args.environment.is_some() && args.layout == Layout::Manifests {
+        return Err(Failure::new(Kind::Usage, "`--environment` goes with the layout `kustomize`")
+            .hint("leave it out, or add `--layout kustomize`"));
+    }
     let request = read_request(&args.request_file)?;
-    let Layout::Manifests = args.layout;
     let templates = Templates::new().map_err(|error| bug(&error))?;
     let held = args.definition.as_ref().map(|folder| folder::read(folder, request.target())).transpose()?;
     let outcome = match &request {

@@ -27,22 +27,41 @@ pub enum Template {
     Namespace,
     /// `argoproj.io/v1alpha1` `Application`.
     Application,
+    /// `Kustomization` of an overlay.
+    Overlay,
+    /// What an overlay says of a `VirtualMachine`'s power.
+    Power,
+    /// What an overlay says of a `VirtualMachine`'s memory.
+    Memory,
 }
 
 impl Template {
-    const ALL: [Self; 5] =
-        [Self::VirtualMachine, Self::DataVolume, Self::Kustomization, Self::Namespace, Self::Application];
+    const ALL: [Self; 8] = [
+        Self::VirtualMachine,
+        Self::DataVolume,
+        Self::Kustomization,
+        Self::Namespace,
+        Self::Application,
+        Self::Overlay,
+        Self::Power,
+        Self::Memory,
+    ];
 
     const fn name(self) -> &'static str {
-        self.kind().1
+        match self {
+            Self::Overlay => "overlay",
+            Self::Power => "power",
+            Self::Memory => "memory",
+            one => one.kind().1,
+        }
     }
 
     /// The `apiVersion` and `kind` of what it makes.
     pub const fn kind(self) -> (&'static str, &'static str) {
         match self {
-            Self::VirtualMachine => ("kubevirt.io/v1", "VirtualMachine"),
+            Self::VirtualMachine | Self::Power | Self::Memory => ("kubevirt.io/v1", "VirtualMachine"),
             Self::DataVolume => ("cdi.kubevirt.io/v1beta1", "DataVolume"),
-            Self::Kustomization => ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
+            Self::Kustomization | Self::Overlay => ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
             Self::Namespace => ("v1", "Namespace"),
             Self::Application => ("argoproj.io/v1alpha1", "Application"),
         }
@@ -55,6 +74,9 @@ impl Template {
             Self::Kustomization => include_str!("../templates/kustomization.yaml.j2"),
             Self::Namespace => include_str!("../templates/namespace.yaml.j2"),
             Self::Application => include_str!("../templates/application.yaml.j2"),
+            Self::Overlay => include_str!("../templates/overlay.yaml.j2"),
+            Self::Power => include_str!("../templates/power.yaml.j2"),
+            Self::Memory => include_str!("../templates/memory.yaml.j2"),
         }
     }
 }

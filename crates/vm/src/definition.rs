@@ -4,6 +4,7 @@
 //! of the files but that. Records and archives are this project's own, and read strictly.
 
 mod machine;
+mod overlay;
 #[cfg(test)]
 mod tests;
 
@@ -91,7 +92,9 @@ impl Definition {
             target: target.clone(),
             application: files.get(&target.application_path()).cloned(),
             request: request(&own, &target.path())?,
-            machine: Machine::find(&own, target)?,
+            machine: Machine::find(&own, target)?
+                .map(|machine| overlay::laid_over(machine, files, target))
+                .transpose()?,
             records: records(&own, &target.path())?,
             files: own,
             archived,

@@ -22,6 +22,14 @@ pub const REQUEST_FILE: &str = "request.yaml";
 pub const MACHINE_FILE: &str = "virtual-machine.yaml";
 /// The file in a machine's folder that lists the others for Kustomize.
 pub const KUSTOMIZATION_FILE: &str = "kustomization.yaml";
+/// The folder in a machine's folder that holds its files where an overlay of Kustomize is applied in their place.
+pub const BASE: &str = "base";
+/// The folder in a machine's folder that holds one overlay of Kustomize for each environment.
+pub const OVERLAYS: &str = "overlays";
+/// The file of an overlay that says whether the machine runs.
+pub const POWER_FILE: &str = "power.yaml";
+/// The file of an overlay that says how much memory the machine has.
+pub const MEMORY_FILE: &str = "memory.yaml";
 /// The folder in a machine's folder that holds the records of its operations.
 pub const OPERATIONS: &str = "operations";
 /// The file in an archived machine's folder that says who removed it, when and why.
@@ -145,6 +153,11 @@ impl Target {
     /// The machine's folder in Git: `vms/<cluster>/<namespace>/<vm>`.
     pub fn path(&self) -> String {
         format!("vms/{}/{}/{}", self.cluster, self.namespace, self.name)
+    }
+
+    /// The overlay of Kustomize for an environment: `vms/<cluster>/<namespace>/<vm>/overlays/<environment>`.
+    pub fn overlay_path(&self, environment: &Label) -> String {
+        format!("{}/{OVERLAYS}/{environment}", self.path())
     }
 
     /// The Argo CD Application's file.

@@ -6,7 +6,7 @@
 //! service accounts and the protection of claims in use run. The API server asks a server of this process, on a thread of its own, for
 //! what KubeVirt and CDI refuse, and passes it the requests to start, stop and restart machines; there is one class of storage.
 
-mod binaries;
+pub(crate) mod binaries;
 mod commands;
 mod crds;
 mod guard;

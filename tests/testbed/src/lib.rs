@@ -8,6 +8,7 @@ pub mod disks;
 pub mod files;
 pub mod git;
 pub mod kubevirt;
+mod kustomize;
 pub mod pipeline;
 pub mod proxy;
 mod said;
@@ -18,3 +19,5 @@ mod standin;
 pub mod syscalls;
 pub mod usage;
 mod virt_api;
+
+pub use kustomize::kustomize;

@@ -86,18 +86,24 @@ pub(super) fn undelete(mut edits: Edits<'_>, request: &Request, spec: &Undelete)
         .life(spec.request_id.as_ref())
         .ok_or_else(|| no("the archive does not tell which machine is to come back"))?;
     let archive = format!("{}/", target.archive_path(provision));
-    let mut back = std::collections::BTreeMap::new();
+    let (mut back, mut application) = (std::collections::BTreeMap::new(), None);
     for (place, bytes) in &life.files {
         match place.strip_prefix(&archive).unwrap_or(place) {
             TOMBSTONE_FILE => {}
-            ARCHIVED_APPLICATION_FILE => edits.write(target.application_path(), bytes.clone()),
+            ARCHIVED_APPLICATION_FILE => {
+                edits.write(target.application_path(), bytes.clone());
+                application = Some((target.application_path(), bytes.clone()));
+            }
             name => {
                 back.insert(format!("{}/{name}", target.path()), bytes.clone());
             }
         }
         edits.remove(place);
     }
-    let moved = Definition::read(&back, target).map_err(|unreadable| no(&unreadable.to_string()))?;
+    // it says by which overlay the machine is applied
+    let with_application = back.clone().into_iter().chain(application).collect();
+    let moved =
+        Definition::read(&with_application, target).map_err(|unreadable| no(&unreadable.to_string()))?;
     let mut changed = Edits::new(&moved);
     if let Some(machine) = &moved.machine {
         put_back(&mut changed, &moved, machine, request, life.tombstone.as_ref())?;

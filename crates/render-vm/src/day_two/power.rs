@@ -25,7 +25,7 @@ pub(super) fn power(edits: &mut Edits<'_>, operation: &Operation) -> Result<Befo
 /// Halt the machine, if it is not.
 pub(super) fn off(edits: &mut Edits<'_>) -> Result<Before, Failure> {
     let (machine, name) = (machine(edits.definition)?, name(edits.definition));
-    edits.edit(&machine.path, |text| power::in_base(text, name)?.off())?;
+    edits.edit(&machine.power_path, |text| power::in_base(text, name)?.off())?;
     Ok(before(machine))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn back_on(edits: &mut Edits<'_>, request: &Request) -> Result<Before
 /// Let the machine run, if it does not.
 fn on(edits: &mut Edits<'_>, strategy: Option<&str>) -> Result<Before, Failure> {
     let (machine, name) = (machine(edits.definition)?, name(edits.definition));
-    edits.edit(&machine.path, |text| power::in_base(text, name)?.on(strategy))?;
+    edits.edit(&machine.power_path, |text| power::in_base(text, name)?.on(strategy))?;
     Ok(before(machine))
 }
 

@@ -5,7 +5,7 @@ use step::{Failure, Kind};
 use vm::day_two::{Repave, Request};
 use vm::definition::{Definition, Disk, Machine, Source};
 use vm::edit::{Step, path};
-use vm::layout::ROOT;
+use vm::layout::{KUSTOMIZATION_FILE, ROOT};
 use vm::operation::{Before, Phase};
 use vm::quantity::Quantity;
 use vm::request::Role;
@@ -40,7 +40,7 @@ pub(super) fn repave(
     }
 
     let (claim, file) = (request.volume(ROOT), disk::root_file(&request.generation()));
-    let place = format!("{}/{file}", target.path());
+    let place = format!("{}/{file}", folder(definition)?);
     if definition.files.contains_key(&place) {
         return Err(no(&format!("`{place}` is there already")));
     }
@@ -56,8 +56,8 @@ pub(super) fn repave(
     let text = wanted.render(templates).map_err(|error: Refused| {
         Failure::new(Kind::Internal, error.to_string()).hint("this is a bug; report it with the request")
     })?;
-    edits.write(place, text);
-    kustomization::add(edits, &file)?;
+    edits.write(place.clone(), text);
+    kustomization::add(edits, &place)?;
     boot_from(edits, machine, &claim)?;
     Ok(before(definition, old))
 }
@@ -67,9 +67,9 @@ pub(super) fn rollback(edits: &mut Edits<'_>, request: &Request) -> Result<Befor
     let (now, before_repave) = begun(edits, request, Phase::Cleanup)?;
     let claim = before_repave.boot_claim.as_deref().ok_or_else(|| no("the record names no old boot disk"))?;
     boot_from(edits, machine(edits.definition)?, claim)?;
-    let file = disk::root_file(&request.generation());
-    edits.remove(&format!("{}/{file}", edits.definition.target.path()));
-    kustomization::remove(edits, &file)?;
+    let place = format!("{}/{}", folder(edits.definition)?, disk::root_file(&request.generation()));
+    edits.remove(&place);
+    kustomization::remove(edits, &place)?;
     Ok(now)
 }
 
@@ -89,8 +89,15 @@ pub(super) fn cleanup(edits: &mut Edits<'_>, request: &Request, spec: &Repave) -
     }
     proves_itself(machine)?;
     edits.remove(&place);
-    kustomization::remove(edits, file)?;
+    kustomization::remove(edits, &place)?;
     Ok(now)
+}
+
+/// Where the machine's disks lie: beside it where its folder lists its files, as that of a base does.
+fn folder(definition: &Definition) -> Result<String, Failure> {
+    let beside = machine(definition)?.folder();
+    let listed = definition.files.contains_key(&format!("{beside}/{KUSTOMIZATION_FILE}"));
+    Ok(if listed { beside.to_owned() } else { definition.target.path() })
 }
 
 /// The old disk goes when the machine came up on the new one. One that is off never does, and its new disk may not even be made:

@@ -118,7 +118,9 @@ fn set_size(
             .ok_or_else(|| no("the machine's memory is not in `spec.template.spec.domain.memory.guest`"))?;
         before.memory = Some(guest.to_owned());
         let at = path("spec.template.spec.domain.memory.guest");
-        edits.machine(machine, |document| document.set(&at, &wanted.to_string().into()).map(Some))?;
+        edits.machine_in(&machine.memory_path, |document| {
+            document.set(&at, &wanted.to_string().into()).map(Some)
+        })?;
     }
     Ok(())
 }

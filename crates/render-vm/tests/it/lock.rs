@@ -20,7 +20,7 @@ fn contexts() -> Vec<(Template, Value)> {
     let mut contexts = Vec::new();
     let with_server = render_vm::Site { destination_server: Some("https://10.0.0.1".to_owned()), ..site() };
     for (_, request) in requests() {
-        for site in [site(), with_server.clone()] {
+        for site in [site(), with_server.clone(), crate::layout::in_overlay()] {
             for one in wanted(&request, &site).unwrap() {
                 let mut fields = Vec::new();
                 strings(&one.context, "", &mut |path, _| fields.push(path.to_owned()));
@@ -58,7 +58,13 @@ fn with(context: &Value, next: &mut dyn FnMut() -> String) -> Value {
 }
 
 fn expected(template: Template, context: &Value) -> Expected<'_> {
-    let text = |key: &str| if template == Template::Kustomization { None } else { context[key].as_str() };
+    let text = |key: &str| {
+        if matches!(template, Template::Kustomization | Template::Overlay) {
+            None
+        } else {
+            context[key].as_str()
+        }
+    };
     Expected { name: text("name"), namespace: text("namespace") }
 }
 
@@ -255,7 +261,7 @@ fn random_values_stay_values() {
     }
     assert!(fields.values().all(|count| *count >= many), "{fields:#?}");
     // a template that places one value more has one field more
-    assert_eq!(fields.len(), 63, "{fields:#?}");
+    assert_eq!(fields.len(), 71, "{fields:#?}");
     assert!(fields.values().sum::<usize>() >= 100_000, "{fields:#?}");
 }
 

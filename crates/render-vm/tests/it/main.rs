@@ -5,6 +5,7 @@
 mod day_two;
 mod dry_run;
 mod golden;
+mod layout;
 mod lock;
 mod process;
 mod process_day_two;
@@ -80,6 +81,7 @@ pub(crate) fn site() -> Site {
         application_namespace: "argocd".to_owned(),
         project: "default".to_owned(),
         destination_server: None,
+        environment: None,
         image_source: None,
     }
 }

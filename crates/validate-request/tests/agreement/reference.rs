@@ -307,7 +307,9 @@ fn form(field: &Value) -> String {
             .join(", ");
     }
     match field["type"].as_str().unwrap_or_default() {
-        "string" | "" if field.get(schema::FORM).is_some() => field[schema::FORM].as_str().unwrap().to_owned(),
+        "string" | "" if field.get(schema::FORM).is_some() => {
+            field[schema::FORM].as_str().unwrap().to_owned()
+        }
         "string" => format!("text, at most {} characters", field["maxLength"]),
         "integer" => format!("{} to {}", field["minimum"], field["maximum"]),
         "boolean" => "`true`, `false`".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Unreadable;
+use super::{Unreadable, overlay};
 use crate::layout::{DELETE_PROTECTION_LABEL, OPERATIONS, PROTECTED_LABEL, ROOT};
 use crate::quantity;
 use crate::request::Target;
@@ -15,9 +15,13 @@ use crate::yaml;
 pub struct Machine {
     /// The file that holds it, by path in the repository.
     pub path: String,
+    /// The file that says whether it runs: the same, or one of the overlay that it is applied by.
+    pub power_path: String,
+    /// The file that says how much memory it has, likewise.
+    pub memory_path: String,
     /// Which of the file's documents it is, from 0; empty ones do not count.
     pub index: usize,
-    /// The `VirtualMachine`.
+    /// The `VirtualMachine`, with what the overlay sets.
     pub document: Value,
     /// The run strategy in KubeVirt's words, `Always` and `Halted` where the file has `running`.
     pub run_strategy: String,
@@ -97,7 +101,7 @@ impl Machine {
         for (path, bytes) in files {
             let within = path.strip_prefix(&folder).unwrap_or_default();
             let manifest = [".yaml", ".yml", ".json"].iter().any(|form| within.ends_with(form));
-            if !manifest || within.starts_with(&format!("{OPERATIONS}/")) {
+            if !manifest || within.starts_with(&format!("{OPERATIONS}/")) || overlay::is_patch(within) {
                 continue;
             }
             match yaml::documents(bytes) {
@@ -152,7 +156,22 @@ impl Machine {
         };
         let volumes = volumes(&document);
         let disks = volumes.iter().filter_map(|volume| Disk::new(volume, &document, makers)).collect();
-        Ok(Self { path: path.to_owned(), index, document, run_strategy, volumes, disks })
+        let path = path.to_owned();
+        Ok(Self {
+            power_path: path.clone(),
+            memory_path: path.clone(),
+            path,
+            index,
+            document,
+            run_strategy,
+            volumes,
+            disks,
+        })
+    }
+
+    /// The folder of the file that holds it, by path in the repository.
+    pub fn folder(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
     /// The name of the file that holds it.

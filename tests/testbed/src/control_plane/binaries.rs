@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     fs::{self, File},
     io::Write as _,
@@ -64,13 +64,9 @@ pub(super) struct Search {
 
 impl Search {
     pub(super) fn from_env() -> Result<Self> {
-        let cache = match env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
-            Some(cache) => PathBuf::from(cache),
-            None => env::home_dir().context("neither `XDG_CACHE_HOME` nor `HOME` is set")?.join(".cache"),
-        };
         Ok(Self {
             assets: env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()).map(PathBuf::from),
-            cache: cache.join("vm-lifecycle-tasks/control-plane"),
+            cache: cache()?.join("control-plane"),
             go: "go".into(),
             setup_envtest: "setup-envtest".into(),
         })
@@ -110,16 +106,7 @@ impl Search {
     }
 
     fn executable(&self) -> PathBuf {
-        let mut digest = Sha256::new();
-        for part in [GO_MOD, GO_SUM, MAIN] {
-            digest.update(part.as_bytes());
-        }
-        let mut hash = String::new();
-        for byte in digest.finish().iter().take(8) {
-            // Writing to a string cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
-        self.cache.join(hash).join("control-plane")
+        self.cache.join(hash([GO_MOD, GO_SUM, MAIN])).join("control-plane")
     }
 
     /// Build the executable into the cache. Two processes that want it build it once: the second waits and finds it there.
@@ -128,32 +115,8 @@ impl Search {
         let version = version.with_context(|| format!("cannot run `{}`", self.go.display()))?;
         ensure!(version.status.success(), "`go env`: {}", String::from_utf8_lossy(&version.stderr).trim());
         let executable = self.executable();
-        let folder = executable.parent().context("no folder")?;
-        fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
-        let lock = File::create(folder.join("lock"))?;
-        if lock.try_lock().is_err() {
-            say("waiting for another process that builds the control plane");
-            lock.lock()?;
-        }
-        if let Ok(there) = self.cached() {
-            return Ok(there);
-        }
-        let log = folder.join("build.log");
-        let new = folder.join("control-plane.new");
         let ldflags = format!("-s -w -X k8s.io/component-base/version.gitVersion=v{}", release()?);
-        // Others may be working on this machine.
-        let mut go = Command::new("nice");
-        go.arg("-n10").arg(&self.go).args([
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            "-ldflags",
-            &ldflags,
-            "-o",
-        ]);
-        go.arg(&new).arg(".").current_dir(MODULE).env("CGO_ENABLED", "0");
-        run(go, &log)?;
-        fs::rename(&new, &executable)?;
+        build_once(&self.go, MODULE, &ldflags, &executable)?;
         Ok(Binaries::One(executable))
     }
 
@@ -185,6 +148,52 @@ impl Search {
     }
 }
 
+/// The folder of the cache that is ours.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let cache = match env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
+        Some(cache) => PathBuf::from(cache),
+        None => env::home_dir().context("neither `XDG_CACHE_HOME` nor `HOME` is set")?.join(".cache"),
+    };
+    Ok(cache.join("vm-lifecycle-tasks"))
+}
+
+/// What an executable is made of, as the name of a folder in the cache.
+pub(crate) fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.as_bytes());
+    }
+    let mut hash = String::new();
+    for byte in digest.finish().iter().take(8) {
+        // Writing to a string cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    hash
+}
+
+/// Build a Go module into the cache. Two processes that want it build it once: the second waits and finds it there.
+pub(crate) fn build_once(go: &OsStr, module: &str, ldflags: &str, executable: &Path) -> Result<()> {
+    let (folder, name) =
+        executable.parent().zip(executable.file_name()).context("an executable needs a folder and a name")?;
+    let name = name.to_string_lossy();
+    fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    let lock = File::create(folder.join("lock"))?;
+    if lock.try_lock().is_err() {
+        say(&format!("waiting for another process that builds {name}"));
+        lock.lock()?;
+    }
+    if executable.is_file() {
+        return Ok(());
+    }
+    let new = folder.join(format!("{name}.new"));
+    // Others may be working on this machine.
+    let mut nice = Command::new("nice");
+    nice.arg("-n10").arg(go).args(["build", "-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o"]);
+    nice.arg(&new).arg(".").current_dir(module).env("CGO_ENABLED", "0");
+    run(nice, &name, &folder.join("build.log"))?;
+    Ok(fs::rename(&new, executable)?)
+}
+
 /// The Kubernetes release that the Go module pins, as `1.36.1`.
 fn release() -> Result<&'static str> {
     GO_MOD
@@ -201,10 +210,10 @@ fn folder(path: PathBuf) -> Result<Binaries> {
 }
 
 /// Run `command` to its end with a line on standard error now and then.
-fn run(mut command: Command, log: &Path) -> Result<()> {
+fn run(mut command: Command, name: &str, log: &Path) -> Result<()> {
     let output = File::create(log)?;
     let start = Instant::now();
-    say("building the control plane (once, about 3 minutes on 2 cores)");
+    say(&format!("building {name} (once, a few minutes on 2 cores)"));
     let errors = output.try_clone()?;
     let mut child =
         command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().context("cannot start")?;
@@ -215,12 +224,12 @@ fn run(mut command: Command, log: &Path) -> Result<()> {
         }
         if said.elapsed() >= PROGRESS {
             said = Instant::now();
-            say(&format!("building the control plane, {} s so far", start.elapsed().as_secs()));
+            say(&format!("building {name}, {} s so far", start.elapsed().as_secs()));
         }
         thread::sleep(Duration::from_millis(100));
     };
     ensure!(status.success(), "`go build`: {status}\n{}", last_lines(log, 10));
-    say(&format!("built the control plane in {} s", start.elapsed().as_secs()));
+    say(&format!("built {name} in {} s", start.elapsed().as_secs()));
     Ok(())
 }
 

@@ -21,7 +21,6 @@ pub(super) const UNEXPOSED: &[(&str, &str, &str)] = &[
     ("validate-request", "request-file", "a Task gets the request as a param"),
     ("render-vm", "diff", "prints a difference; for people at a terminal"),
     ("render-vm", "preview", "prints what would be done; for people at a terminal"),
-    ("render-vm", "layout", "has one value so far"),
     ("git-push", "dry-run", "prints a difference; for people at a terminal"),
     ("verify-vm", "report", "a Task has its results and its log, and no place for a third form of them"),
     ("verify-vm", "output", "a table is what a log takes"),

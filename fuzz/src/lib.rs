@@ -46,6 +46,7 @@ pub fn wanted() -> &'static [Wanted] {
             project: "default".to_owned(),
             destination_server: None,
             image_source: None,
+            environment: None,
         };
         let requests = requests().iter().map(|(_, bytes)| serde_json::from_slice(bytes).unwrap());
         requests.flat_map(|request| render_vm::wanted(&request, &site).unwrap()).collect()

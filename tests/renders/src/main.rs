@@ -68,5 +68,6 @@ fn site() -> Site {
         project: "default".to_owned(),
         destination_server: None,
         image_source: None,
+        environment: None,
     }
 }

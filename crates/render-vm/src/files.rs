@@ -10,7 +10,7 @@ use vm::request::{Disk, Image, Propagation, Reference, Request, Role};
 
 use crate::access;
 use crate::disk::{self, ImageSource, Storage};
-use crate::lock::{Broken, Expected, Lock};
+use crate::lock::{Broken, Expected};
 use crate::network;
 use crate::template::{Template, Templates};
 use crate::yaml;
@@ -91,7 +91,8 @@ pub struct Wanted {
 impl Wanted {
     /// Render it under the structure lock.
     pub(crate) fn render(&self, templates: &Templates) -> Result<String, Refused> {
-        Lock::new(templates, self.template, &self.context)
+        templates
+            .lock(self.template, &self.context)
             .and_then(|lock| lock.render(templates, &self.context, &self.expected()))
             .map_err(|broken| Refused::Template(self.path.clone(), broken))
     }

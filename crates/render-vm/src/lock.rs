@@ -54,8 +54,7 @@ pub struct Lock {
 impl Lock {
     /// Render `template` with tokens in place of the strings of `context`.
     pub fn new(templates: &Templates, template: Template, context: &Value) -> Result<Self, Broken> {
-        let mut tokens = 0;
-        let placeholders = replace(context, &mut tokens);
+        let (placeholders, tokens) = placeholders(context);
         let tree = parse(&render(templates, template, &placeholders)?)?;
         let mut used = vec![false; tokens];
         mark(&tree, &mut used);
@@ -118,6 +117,12 @@ fn number(text: &str) -> Option<usize> {
 /// Whether a token stands in the text.
 pub(crate) fn is_token(text: &str) -> bool {
     text.contains(TOKEN)
+}
+
+/// A context with a token in place of every string, and how many there are.
+pub(crate) fn placeholders(context: &Value) -> (Value, usize) {
+    let mut tokens = 0;
+    (replace(context, &mut tokens), tokens)
 }
 
 fn replace(value: &Value, next: &mut usize) -> Value {

@@ -1,11 +1,15 @@
 //! Templates, fenced in: a value comes out as one scalar or not at all.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
+
+use crate::lock::{self, Broken, Lock};
 
 /// No file is longer than this many bytes.
 pub const OUTPUT: usize = 256 * 1024;
@@ -15,7 +19,7 @@ const FUEL: u64 = 500_000;
 const DEPTH: usize = 32;
 
 /// The templates in this program, by the kind of object that they make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Template {
     /// `kubevirt.io/v1` `VirtualMachine`.
     VirtualMachine,
@@ -81,9 +85,18 @@ impl Template {
     }
 }
 
-/// The templates, compiled.
+/// The templates, compiled, with the locks of what they were rendered with so far.
 #[derive(Debug)]
-pub struct Templates(Environment<'static>);
+pub struct Templates {
+    environment: Environment<'static>,
+    locks: Mutex<Locks>,
+}
+
+/// By template and the context with its tokens, as JSON.
+type Locks = HashMap<(Template, String), Arc<Lock>>;
+
+/// More locks than this are not kept: a context has one for each of its numbers.
+const LOCKS: usize = 1000;
 
 impl Templates {
     /// Those of this program.
@@ -92,7 +105,7 @@ impl Templates {
     ///
     /// A template does not compile.
     pub fn new() -> Result<Self, Error> {
-        let mut templates = Self(environment()?);
+        let mut templates = Self { environment: environment()?, locks: Mutex::default() };
         for template in Template::ALL {
             templates.replace(template, template.source())?;
         }
@@ -105,13 +118,30 @@ impl Templates {
     ///
     /// It does not compile.
     pub fn replace(&mut self, template: Template, source: &'static str) -> Result<(), Error> {
-        self.0.add_template(template.name(), source)
+        self.locks.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.environment.add_template(template.name(), source)
+    }
+
+    /// The lock of this template for contexts of this shape; most files of many requests share theirs.
+    pub(crate) fn lock(&self, template: Template, context: &serde_json::Value) -> Result<Arc<Lock>, Broken> {
+        let placeholders = lock::placeholders(context).0;
+        let key = (template, placeholders.to_string());
+        let locks = || self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks().get(&key) {
+            return Ok(Arc::clone(lock));
+        }
+        let lock = Arc::new(Lock::new(self, template, context)?);
+        let mut locks = locks();
+        if locks.len() < LOCKS {
+            locks.insert(key, Arc::clone(&lock));
+        }
+        Ok(lock)
     }
 
     /// Render one file of at most [`OUTPUT`] bytes.
     pub(crate) fn render(&self, template: Template, context: &serde_json::Value) -> Result<String, Error> {
         let mut bytes = Limited(Vec::new());
-        self.0
+        self.environment
             .get_template(template.name())?
             .render_captured_to(Value::from(Serde(context)), &mut bytes)
             .map(drop)?;

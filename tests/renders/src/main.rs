@@ -1,5 +1,5 @@
-//! `renders NUMBER FOLDER`: check and render so many requests, those of the folder in turn, and print the microseconds that the
-//! checks and the renders took, and how many files came of it.
+//! `renders NUMBER FOLDER`: check so many requests, those of the folder in turn, then render them on all processors, and print the
+//! microseconds that both took, and how many files came of it.
 //!
 //! A request lies as `<name>.yaml` or `.json`, its policy beside it as `<name>.policy.yaml`.
 #![expect(clippy::print_stdout, reason = "what it measures is its product")]
@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use render_vm::{Site, Templates, render};
 use validate_request::Checker;
 use vm::document::Form;
 use vm::policy::Policy;
-use vm::request::Accepted;
+use vm::request::{Accepted, Request};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -23,20 +23,31 @@ fn main() -> Result<()> {
     let checker = Checker::new().map_err(|failure| anyhow!("{failure}"))?;
     let templates = Templates::new()?;
     let requests = read(&checker, Path::new(&folder))?;
-    let (mut checks, mut renders, mut files) = (Duration::ZERO, Duration::ZERO, 0);
-    for (name, (bytes, policy)) in requests.iter().cycle().take(number) {
-        let start = Instant::now();
+    let (all, start) = (requests.iter().cycle().take(number), Instant::now());
+    let accepted = all.map(|(name, (bytes, policy))| {
         let verdict = checker.check(bytes, Form::Any, policy).map_err(|failure| anyhow!("{failure}"))?;
-        checks += start.elapsed();
-        let Some(Accepted::Provision(request)) = verdict.request else {
-            return Err(anyhow!("`{name}` is not accepted"));
-        };
-        let start = Instant::now();
-        files += render(&templates, &request, &site())?.len();
-        renders += start.elapsed();
-    }
-    println!("{} {} {files}", checks.as_micros(), renders.as_micros());
+        match verdict.request {
+            Some(Accepted::Provision(request)) => Ok(request),
+            _ => Err(anyhow!("`{name}` is not accepted")),
+        }
+    });
+    let accepted: Vec<Request> = accepted.collect::<Result<_>>()?;
+    let (checks, start) = (start.elapsed(), Instant::now());
+    let threads = std::thread::available_parallelism()?.get();
+    let files = std::thread::scope(|scope| {
+        let parts = accepted.chunks(accepted.len().div_ceil(threads).max(1));
+        let workers: Vec<_> = parts.map(|part| scope.spawn(|| files(&templates, part))).collect();
+        let counts =
+            workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a thread has panicked"))?);
+        counts.sum::<Result<usize>>()
+    })?;
+    println!("{} {} {files}", checks.as_micros(), start.elapsed().as_micros());
     Ok(())
+}
+
+/// How many files these become.
+fn files(templates: &Templates, requests: &[Request]) -> Result<usize> {
+    requests.iter().map(|request| Ok(render(templates, request, &site())?.len())).sum()
 }
 
 type Requests = BTreeMap<String, (Vec<u8>, Policy)>;

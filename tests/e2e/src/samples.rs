@@ -1,4 +1,4 @@
-//! The samples of `examples/requests`, rendered by the binaries that are in the image.
+//! The samples of `examples/requests` and the requests that tests hold valid, rendered by the binaries that are in the image.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,24 +28,58 @@ impl World {
                 continue;
             }
             self.replace_names(&mut request["spec"], &golden);
-            let (accepted, files) = (folder.join(format!("{name}.json")), folder.join(&name));
+            let accepted = folder.join(format!("{name}.json"));
             run(Command::new(self.binaries.join("validate-request"))
                 .arg(format!("--request={request}"))
                 .arg(format!("--policy={}", policy.display()))
                 .arg(format!("--output={}", accepted.display())))?;
-            run(Command::new(self.binaries.join("render-vm"))
-                .arg(format!("--request-file={}", accepted.display()))
-                .arg(format!("--output={}", files.display()))
-                .arg("--repo-url=https://git.example/vms.git"))?;
-            let mut found = Vec::new();
-            collect(&files.join("vms"), &mut found)?;
-            found.retain(|f| f.file_name().is_some_and(|n| n != "request.yaml" && n != "kustomization.yaml"));
-            found.sort();
-            ensure!(!found.is_empty(), "{name}: nothing was rendered");
-            rendered.push((name, found));
+            rendered.push((name.clone(), self.render(&accepted, &folder.join(&name))?));
         }
         ensure!(rendered.len() >= 4, "only {} samples", rendered.len());
         Ok(rendered)
+    }
+
+    /// Each request of `tests/fixtures/requests/valid`, accepted under a policy of its own, with the manifest of its machine and whether
+    /// it asks for devices. Its disks are left out: CDI looks up what they are made from.
+    pub(crate) fn rendered_fixtures(&self) -> Result<Vec<(String, PathBuf, bool)>> {
+        let golden = self.golden_image("golden-1", &self.disk_url)?;
+        let folder = self.evidence().join("fixtures");
+        fs::create_dir_all(&folder)?;
+        let mut rendered = Vec::new();
+        for entry in fs::read_dir(self.root.join("tests/fixtures/requests/valid"))? {
+            let path = entry?.path();
+            let file = path.file_name().context("a file without a name")?.to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(".accepted.json") else { continue };
+            let mut request: Value = serde_json::from_slice(&fs::read(&path)?)?;
+            self.replace_names(&mut request["spec"], &golden);
+            let accepted = folder.join(&file);
+            fs::write(&accepted, request.to_string())?;
+            let files = self.render(&accepted, &folder.join(name))?;
+            let machine = files.into_iter().find(|f| f.ends_with("virtual-machine.yaml"));
+            let devices = request["spec"].get("devices").is_some();
+            rendered.push((
+                name.to_owned(),
+                machine.with_context(|| format!("{name}: no machine"))?,
+                devices,
+            ));
+        }
+        rendered.sort();
+        ensure!(rendered.len() >= 36, "only {} requests", rendered.len());
+        Ok(rendered)
+    }
+
+    /// What Kubernetes reads of a machine's folder.
+    fn render(&self, accepted: &Path, files: &Path) -> Result<Vec<PathBuf>> {
+        run(Command::new(self.binaries.join("render-vm"))
+            .arg(format!("--request-file={}", accepted.display()))
+            .arg(format!("--output={}", files.display()))
+            .arg("--repo-url=https://git.example/vms.git"))?;
+        let mut found = Vec::new();
+        collect(&files.join("vms"), &mut found)?;
+        found.retain(|f| f.file_name().is_some_and(|n| n != "request.yaml" && n != "kustomization.yaml"));
+        found.sort();
+        ensure!(!found.is_empty(), "{}: nothing was rendered", accepted.display());
+        Ok(found)
     }
 
     fn replace_names(&self, spec: &mut Value, golden: &str) {

@@ -8,7 +8,7 @@ mod power;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use testbed::git::Entry;
 
@@ -135,7 +135,8 @@ fn runs(world: &World, ended: &Ended, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Every sample, rendered by the shipped binaries, passes KubeVirt's, CDI's and the API server's admission.
+/// Every sample, rendered by the shipped binaries, passes KubeVirt's, CDI's and the API server's admission, and the machine of every
+/// request that tests hold valid passes KubeVirt's, but one with devices, which this cluster does not offer.
 fn admission(world: &World) -> Result<()> {
     for (sample, files) in world.rendered_samples()? {
         for file in files {
@@ -145,6 +146,24 @@ fn admission(world: &World) -> Result<()> {
                 .with_context(|| sample.clone())?;
             say!("  {sample}: {}", said.trim());
         }
+    }
+    for (name, file, devices) in world.rendered_fixtures()? {
+        let said = world.kubectl.run(&[
+            "apply",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            &file.display().to_string(),
+        ]);
+        match (said, devices) {
+            (Ok(_), false) => {}
+            (Err(error), true) => {
+                ensure!(format!("{error:#}").contains("permittedHostDevices"), "{name}: {error:#}");
+            }
+            (Err(error), false) => return Err(error.context(name)),
+            (Ok(_), true) => bail!("{name}: devices that the cluster does not have are admitted"),
+        }
+        say!("  {name}: {}", if devices { "refused for its devices" } else { "admitted" });
     }
     Ok(())
 }

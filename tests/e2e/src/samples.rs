@@ -40,7 +40,7 @@ impl World {
     }
 
     /// Each request of `tests/fixtures/requests/valid`, accepted under a policy of its own, with the manifest of its machine and whether
-    /// it asks for devices. Its disks are left out: CDI looks up what they are made from.
+    /// it asks for host devices. Its disks are left out: CDI looks up what they are made from.
     pub(crate) fn rendered_fixtures(&self) -> Result<Vec<(String, PathBuf, bool)>> {
         let golden = self.golden_image("golden-1", &self.disk_url)?;
         let folder = self.evidence().join("fixtures");
@@ -56,7 +56,7 @@ impl World {
             fs::write(&accepted, request.to_string())?;
             let files = self.render(&accepted, &folder.join(name))?;
             let machine = files.into_iter().find(|f| f.ends_with("virtual-machine.yaml"));
-            let devices = request["spec"].get("devices").is_some();
+            let devices = request["spec"]["devices"].get("hostDevices").is_some();
             rendered.push((
                 name.to_owned(),
                 machine.with_context(|| format!("{name}: no machine"))?,

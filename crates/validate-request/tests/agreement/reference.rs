@@ -159,7 +159,7 @@ const NODES: &str = "
 
 `nodeSelector` and `devices` stand at the machine as KubeVirt has them. The policy lists the keys with their values, and the devices, each for all
 namespaces or for some; how many devices one machine may have is in its `limits`. A device has to be among the cluster's own
-`permittedHostDevices`; a machine that has one does not migrate, and its instance type must not have any of its own. Both stay through a
+`permittedHostDevices`, and host devices need KubeVirt's feature gate `HostDevices`; a machine that has one does not migrate, and its instance type must not have any of its own. Both stay through a
 `repave` and a `resize`.
 ";
 

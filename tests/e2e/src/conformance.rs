@@ -57,7 +57,9 @@ pub async fn conformance(real: Real, only: Option<&str>, folder: &Path) -> Resul
             let world = World::new(&options).await.context("cannot set the stage")?;
             let facts = Facts::of(&world)?;
             let cluster = Cluster::new(&world).await?;
-            let recordings = cases.iter().map(|case| case.on(&cluster, &facts)).collect();
+            let recordings =
+                cases.iter().map(|case| kept(case.on(&cluster, &facts), case, "cluster", folder));
+            let recordings = recordings.collect::<Result<_>>()?;
             if options.keep {
                 println!("e2e: kept: namespaces {} and {}", world.namespace, world.machines);
             } else {
@@ -69,13 +71,8 @@ pub async fn conformance(real: Real, only: Option<&str>, folder: &Path) -> Resul
     let stand_ins = StandIns::start(&facts).await?;
     let mut all = Vec::new();
     for case in cases.into_iter().rev() {
-        let (real, stand_in) =
-            (recorded.pop().context("a scenario without a recording")?, case.on(&stand_ins, &facts));
-        for (side, recording) in [("cluster", &real), ("stand-ins", &stand_in)] {
-            if let Ok(recording) = recording {
-                recording.write(&folder.join(format!("{}.{side}.json", case.name)))?;
-            }
-        }
+        let real = recorded.pop().context("a scenario without a recording")?;
+        let stand_in = kept(case.on(&stand_ins, &facts), case, "stand-ins", folder)?;
         let differences = match (&real, &stand_in) {
             (Ok(real), Ok(stand_in)) => compare(real, stand_in),
             _ => Vec::new(),
@@ -93,6 +90,19 @@ pub async fn conformance(real: Real, only: Option<&str>, folder: &Path) -> Resul
         bail!("{differences} differences, {not_shown} scenarios not shown");
     }
     Ok(())
+}
+
+/// What was recorded, written at once: the rest may be cut off.
+fn kept(
+    recording: Result<Recording, String>,
+    case: &Case,
+    side: &str,
+    folder: &Path,
+) -> Result<Result<Recording, String>> {
+    if let Ok(recording) = &recording {
+        recording.write(&folder.join(format!("{}.{side}.json", case.name)))?;
+    }
+    Ok(recording)
 }
 
 /// Scenarios, states compared, differences.

@@ -39,6 +39,11 @@ impl Facts {
         })
     }
 
+    /// Where the disk image lies.
+    pub(super) fn url_prefix(&self) -> &str {
+        self.disk_url.trim_end_matches("disk.img")
+    }
+
     /// For the stand-ins alone, to which a name is as good as another.
     pub(super) fn nowhere() -> Self {
         Self {

@@ -1,10 +1,11 @@
 //! Where a scenario is shown.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::cdi::Fault;
 use testbed::control_plane::Client;
 use testbed::git;
@@ -78,6 +79,8 @@ impl Side for Cluster<'_> {
 pub(super) struct StandIns {
     world: flows::World,
     client: Client,
+    /// With `policy.yaml`: what the site of the cluster allows besides what every site does.
+    policy: tempfile::TempDir,
 }
 
 impl StandIns {
@@ -85,7 +88,12 @@ impl StandIns {
         let world = flows::World::start().await?;
         world.stage.plane().ensure_namespace(&facts.namespace).await?;
         let client = world.stage.plane().client().await?;
-        Ok(Self { world, client })
+        let policy = tempfile::tempdir()?;
+        let spec = json!({"storageClasses": ["*"], "images": {"urlPrefixes": [facts.url_prefix()]}});
+        let text =
+            json!({"apiVersion": "vmlifecycle.dev/v1alpha1", "kind": "VMPolicy", "spec": spec}).to_string();
+        fs::write(policy.path().join("policy.yaml"), text)?;
+        Ok(Self { world, client, policy })
     }
 }
 
@@ -116,7 +124,7 @@ impl Side for StandIns {
         let mut flow = self.world.flow("provision-vm", run, request)?;
         flow.params.insert("timeout".to_owned(), TIMEOUT.to_owned());
         flow.params.insert("parent-application".to_owned(), format!("{ARGOCD}/{PARENT}"));
-        flow.workspaces.remove("policy");
+        flow.workspaces.insert("policy".to_owned(), self.policy.path().to_owned());
         thread::scope(|scope| {
             let ended = scope.spawn(|| self.world.hear(&flow));
             let was_shown = shown();

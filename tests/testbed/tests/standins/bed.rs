@@ -229,6 +229,16 @@ impl Bed {
 
     /// PUT a subresource of the machine: the code, and the message where there is one.
     pub(crate) async fn subresource(&self, verb: &str, body: &str) -> Result<(u16, String)> {
+        loop {
+            let answer = self.ask(verb, body).await?;
+            // as KubeVirt says it when its controller has written to the machine in between; such a request is made again
+            if !(answer.0 == 500 && answer.1.contains("the object has been modified")) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn ask(&self, verb: &str, body: &str) -> Result<(u16, String)> {
         let path = format!(
             "/apis/subresources.kubevirt.io/v1/namespaces/{}/virtualmachines/web/{verb}",
             self.namespace

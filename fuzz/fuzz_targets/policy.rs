@@ -6,14 +6,11 @@ use libfuzzer_sys::fuzz_target;
 use vm::document::Form;
 
 fuzz_target!(|bytes: &[u8]| {
-    let found = checker().policy_check(bytes);
-    let Ok(policy) = checker().policy(bytes) else {
-        assert!(found.is_err(), "it can be looked over and not read");
-        return;
-    };
-    for finding in found.unwrap_or_default() {
-        assert!(!finding.to_string().contains('\n'), "{finding}");
+    // a policy that is refused with every request may be looked over as well: that is one of the findings
+    for finding in checker().policy_check(bytes).unwrap_or_default() {
+        assert!(!finding.to_string().contains(char::is_control), "{finding}");
     }
+    let Ok(policy) = checker().policy(bytes) else { return };
     for (_, request) in requests() {
         held(&checker().check(request, Form::Any, &policy).unwrap());
     }

@@ -238,7 +238,13 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place.
     pub fn new(pointer: impl Into<String>, code: Code, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, message: message.into(), hint: None }
+        let mut pointer = pointer.into();
+        // a key of a mapping is the requester's: it goes to a terminal no more than a value does
+        if pointer.contains(is_unprintable) {
+            let parts: Vec<_> = pointer.split('/').map(|part| printable(part, |_| true)).collect();
+            pointer = parts.join("/");
+        }
+        Self { pointer, code, message: message.into(), hint: None }
     }
 
     /// Add the way out.

@@ -62,6 +62,8 @@ fn text(svg: &mut String, x: f64, y: f64, colour: &str, words: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use crate::chart::draw;
     use crate::report::{Measure, Report};
 
@@ -72,5 +74,13 @@ mod tests {
         let svg = draw(&Report { measures, ..Report::default() });
         assert!(svg.contains("width=\"150.0\"") && svg.contains("width=\"300.0\""), "{svg}");
         assert!(svg.contains("a &lt;push&gt;") && !svg.contains("alone"), "{svg}");
+    }
+
+    #[test]
+    fn the_chart_in_docs_is_drawn_from_the_numbers_beside_it() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let numbers = std::fs::read(docs.join("benchmark.json")).unwrap();
+        let report: Report = serde_json::from_slice(&numbers).unwrap();
+        assert_eq!(draw(&report), std::fs::read_to_string(docs.join("benchmark.svg")).unwrap());
     }
 }

@@ -39,15 +39,7 @@ pub fn requests() -> &'static [(String, Vec<u8>)] {
 /// Every file that they are rendered to.
 pub fn wanted() -> &'static [Wanted] {
     static WANTED: LazyLock<Vec<Wanted>> = LazyLock::new(|| {
-        let site = Site {
-            repo_url: "https://git.example/vms.git".to_owned(),
-            branch: "main".to_owned(),
-            application_namespace: "argocd".to_owned(),
-            project: "default".to_owned(),
-            destination_server: None,
-            image_source: None,
-            environment: None,
-        };
+        let site = Site::new("https://git.example/vms.git");
         let requests = requests().iter().map(|(_, bytes)| serde_json::from_slice(bytes).unwrap());
         requests.flat_map(|request| render_vm::wanted(&request, &site).unwrap()).collect()
     });

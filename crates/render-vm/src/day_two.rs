@@ -19,7 +19,7 @@ use vm::problem::{Class, Problem};
 use vm::request::Accepted;
 
 use crate::edits::{Change, Edits};
-use crate::files::Site;
+use crate::site::Site;
 use crate::template::Templates;
 
 pub(crate) use resize::growth;

@@ -9,9 +9,10 @@ use vm::name::Label;
 use vm::request::{Disk, Image, Propagation, Reference, Request, Role};
 
 use crate::access;
-use crate::disk::{self, ImageSource, Storage};
+use crate::disk::{self, Storage};
 use crate::lock::{Broken, Expected};
 use crate::network;
+use crate::site::Site;
 use crate::template::{Template, Templates};
 use crate::yaml;
 
@@ -22,25 +23,6 @@ const SYSPREP: &str = "sysprep";
 
 /// Under this key the template of a site finds what the request gives it.
 pub(crate) const PARAMETERS: &str = "parameters";
-
-/// What the files need to know besides the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site {
-    /// The repository that the files are committed to, as Argo CD names it.
-    pub repo_url: String,
-    /// The branch that Argo CD follows.
-    pub branch: String,
-    /// The namespace of the `Application`.
-    pub application_namespace: String,
-    /// The Argo CD project.
-    pub project: String,
-    /// The address of the destination cluster's API server; `None` means that the cluster's name says it.
-    pub destination_server: Option<String>,
-    /// The environment whose overlay of Kustomize the machine is applied by; `None` for plain manifests.
-    pub environment: Option<Label>,
-    /// What the boot disk is cloned from, where the golden image was resolved already.
-    pub image_source: Option<ImageSource>,
-}
 
 /// Files by their path relative to the root of the repository, `/` between the parts.
 pub type Files = BTreeMap<String, String>;

@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod preview;
 mod results;
+mod site;
 mod site_template;
 mod template;
 mod yaml;
@@ -31,13 +32,14 @@ use vm::request::{Accepted, Request};
 pub use day_two::{Rendered, phase, render as render_phase};
 pub use disk::{ImageKind, ImageSource};
 pub use edits::Change;
-pub use files::{Files, Refused, Site, Wanted, render, wanted};
+pub use files::{Files, Refused, Wanted, render, wanted};
 pub use lock::{Broken, Expected, Lock};
 pub use output::{NotWritten, Written, diff, write};
 pub use results::{
     ALLOW_RESTART, APPLICATION, BOOT_CLAIM, DIGEST, FINISHED, FORCE_AFTER, GONE_CLAIMS, GROW_DISKS,
     KEEP_CLAIMS, POWER, PROFILE, PROVE_FOR, REQUIRE_GUEST_AGENT, REQUIRE_IP, REQUIRE_TCP_PORT, UNTIL, VM,
 };
+pub use site::Site;
 pub use site_template::{Unfit, render_by};
 pub use template::{OUTPUT, Template, Templates};
 pub use vm::yaml::{document, scalar};
@@ -81,7 +83,7 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     pub repo_url: String,
     /// Branch that Argo CD follows
-    #[arg(long, value_name = "BRANCH", default_value = "main", value_parser = flags::branch)]
+    #[arg(long, value_name = "BRANCH", default_value = site::BRANCH, value_parser = flags::branch)]
     pub branch: String,
     /// How the files are laid out
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = Layout::Manifests)]
@@ -90,10 +92,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME", required_if_eq("layout", "kustomize"))]
     pub environment: Option<Label>,
     /// Namespace of the Argo CD Application
-    #[arg(long, value_name = "NAMESPACE", default_value = "argocd")]
+    #[arg(long, value_name = "NAMESPACE", default_value = site::APPLICATION_NAMESPACE)]
     pub application_namespace: Label,
     /// Argo CD project of the Application
-    #[arg(long, value_name = "PROJECT", default_value = "default")]
+    #[arg(long, value_name = "PROJECT", default_value = site::PROJECT)]
     pub project: Subdomain,
     /// API server of the machine's cluster; absent, Argo CD finds the cluster by its name
     #[arg(long, value_name = "URL", value_parser = flags::server)]

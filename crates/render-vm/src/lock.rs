@@ -54,7 +54,16 @@ pub struct Lock {
 impl Lock {
     /// Render `template` with tokens in place of the strings of `context`.
     pub fn new(templates: &Templates, template: Template, context: &Value) -> Result<Self, Broken> {
-        let (placeholders, tokens) = placeholders(context);
+        Self::of(templates, template, context, placeholders(context))
+    }
+
+    /// The same, where [`placeholders`] were made already.
+    pub(crate) fn of(
+        templates: &Templates,
+        template: Template,
+        context: &Value,
+        (placeholders, tokens): (Value, usize),
+    ) -> Result<Self, Broken> {
         let tree = parse(&render(templates, template, &placeholders)?)?;
         let mut used = vec![false; tokens];
         mark(&tree, &mut used);

@@ -12,7 +12,7 @@ use vm::request::{Accepted, Request};
 
 use crate::day_two::{Rendered, phase, render};
 use crate::edits::Change;
-use crate::files::Site;
+use crate::site::Site;
 use crate::template::Templates;
 
 /// What a new machine comes to; `files` is what it is rendered to.

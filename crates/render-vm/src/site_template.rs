@@ -8,10 +8,11 @@ use std::path::Path;
 use serde_json::Value;
 use step::{Failure, Kind};
 use vm::name::Label;
-use vm::request::Request;
+use vm::request::{self, Request};
 
-use crate::files::{self, Files, Refused, Site};
+use crate::files::{self, Files, Refused};
 use crate::lock::{Lock, is_token};
+use crate::site::Site;
 use crate::template::{OUTPUT, Template, Templates};
 use crate::yaml;
 use crate::{Args, not_rendered};
@@ -112,7 +113,7 @@ pub(crate) fn render(args: &Args, name: &Label, request: &Request) -> Result<Fil
         return Err(Failure::new(Kind::Usage, format!("the request names the template `{name}`"))
             .hint("`--template-directory` is the folder that `validate-request` was given"));
     };
-    let path = folder.join(format!("{name}.yaml.j2"));
+    let path = folder.join(format!("{name}{}", request::Template::ENDING));
     let source = read(&path).map_err(|error| unusable(&path, &error.to_string()))?;
     render_by(&source, request, &args.site()).map_err(|unfit| match unfit {
         Unfit::Refused(Refused::Template(file, broken)) if is_machine(&file) => {

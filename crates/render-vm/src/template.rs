@@ -124,13 +124,13 @@ impl Templates {
 
     /// The lock of this template for contexts of this shape; most files of many requests share theirs.
     pub(crate) fn lock(&self, template: Template, context: &serde_json::Value) -> Result<Arc<Lock>, Broken> {
-        let placeholders = lock::placeholders(context).0;
-        let key = (template, placeholders.to_string());
+        let placeholders = lock::placeholders(context);
+        let key = (template, placeholders.0.to_string());
         let locks = || self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = locks().get(&key) {
             return Ok(Arc::clone(lock));
         }
-        let lock = Arc::new(Lock::new(self, template, context)?);
+        let lock = Arc::new(Lock::of(self, template, context, placeholders)?);
         let mut locks = locks();
         if locks.len() < LOCKS {
             locks.insert(key, Arc::clone(&lock));

@@ -9,7 +9,7 @@ use step::{Failure, Kind};
 use vm::document::{self, Form};
 use vm::name::{Label, ParameterName};
 use vm::problem::{Code, Problem, echo, nearest};
-use vm::request::{Accepted, MAX_BYTES, Parameter};
+use vm::request::{Accepted, MAX_BYTES, Parameter, Template};
 
 use crate::Verdict;
 use crate::schema::Schema;
@@ -17,8 +17,6 @@ use crate::schema::Schema;
 const FIELD: &str = "/spec/template";
 const NAME: &str = "/spec/template/name";
 const PARAMETERS: &str = "/spec/template/parameters";
-/// What the name of a template's file ends in.
-const ENDING: &str = ".yaml.j2";
 
 /// Add what is wrong with the template that a request names; where nothing is, fill in what its schema has defaults for.
 ///
@@ -83,7 +81,7 @@ fn names(folder: &Path) -> Result<Vec<Label>, Failure> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder)? {
             let name = entry?.file_name();
-            names.extend(name.to_str().and_then(|name| name.strip_suffix(ENDING)?.parse().ok()));
+            names.extend(name.to_str().and_then(|name| name.strip_suffix(Template::ENDING)?.parse().ok()));
         }
         names.sort();
         Ok(names)

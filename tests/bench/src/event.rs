@@ -37,10 +37,7 @@ impl<'a> Bed<'a> {
         for n in 0..machines {
             let name = format!("vm-{n}");
             let wait = self.waits(&name).await?;
-            self.machine(&name, true).await?;
-            let start = Instant::now();
-            wait.end().await?;
-            took.push(start.elapsed());
+            took.push(self.end(&name, wait).await?);
         }
         took.sort_unstable();
         Ok(took)
@@ -61,13 +58,18 @@ impl<'a> Bed<'a> {
                 .spawn()?;
             // at this level it tells each request: its watch has begun
             let wait = Waiting::begin(child, "watch=true").await?;
-            self.machine(&name, true).await?;
-            let start = Instant::now();
-            wait.end().await?;
-            took.push(start.elapsed());
+            took.push(self.end(&name, wait).await?);
         }
         took.sort_unstable();
         Ok(took)
+    }
+
+    /// Let the machine run: from the API server's yes to the end of what waits for it.
+    async fn end(&self, name: &str, wait: Waiting) -> Result<Duration> {
+        self.machine(name, true).await?;
+        let start = Instant::now();
+        wait.end().await?;
+        Ok(start.elapsed())
     }
 
     /// How many requests a wait makes while nothing happens, in the minutes from `after` for `length`.
@@ -78,8 +80,7 @@ impl<'a> Bed<'a> {
         let before = self.requests().await?;
         tokio::time::sleep(length).await;
         let asked = self.requests().await? - before;
-        self.machine(name, true).await?;
-        wait.end().await?;
+        self.end(name, wait).await?;
         Ok(asked)
     }
 

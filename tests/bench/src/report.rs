@@ -1,5 +1,7 @@
 //! What was measured: as JSON, and as a table for people.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// A run of the benchmark.
@@ -100,6 +102,22 @@ impl Measure {
         parts.join("; ")
     }
 }
+
+/// A time in milliseconds.
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// So many bytes in a unit of so many, as 1e6 for MB.
+#[expect(clippy::cast_precision_loss, reason = "three digits are told")]
+pub fn bytes_in(unit: f64, bytes: u64) -> f64 {
+    bytes as f64 / unit
+}
+
+/// Bytes of a KiB and of a MiB.
+pub const KIB: f64 = 1024.0;
+/// See [`KIB`].
+pub const MIB: f64 = 1024.0 * KIB;
 
 /// Three digits are enough.
 pub(crate) fn number(value: f64) -> String {

@@ -47,7 +47,8 @@ fn main() -> Result<()> {
 
 /// How many files these become.
 fn files(templates: &Templates, requests: &[Request]) -> Result<usize> {
-    requests.iter().map(|request| Ok(render(templates, request, &site())?.len())).sum()
+    let site = Site::new("https://git.example/vms.git");
+    requests.iter().map(|request| Ok(render(templates, request, &site)?.len())).sum()
 }
 
 type Requests = BTreeMap<String, (Vec<u8>, Policy)>;
@@ -69,16 +70,4 @@ fn read(checker: &Checker, folder: &Path) -> Result<Requests> {
     }
     ensure!(!requests.is_empty(), "no request in `{}`", folder.display());
     Ok(requests)
-}
-
-fn site() -> Site {
-    Site {
-        repo_url: "https://git.example/vms.git".to_owned(),
-        branch: "main".to_owned(),
-        application_namespace: "argocd".to_owned(),
-        project: "default".to_owned(),
-        destination_server: None,
-        image_source: None,
-        environment: None,
-    }
 }

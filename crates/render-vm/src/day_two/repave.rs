@@ -12,7 +12,8 @@ use vm::request::Role;
 
 use crate::disk::{self, Content, Storage};
 use crate::edits::Edits;
-use crate::files::{Refused, Site, Wanted};
+use crate::files::{Refused, Wanted};
+use crate::site::Site;
 use crate::template::{Template, Templates};
 
 use super::{earlier, kustomization, machine, no, resize};

@@ -75,13 +75,5 @@ pub(crate) fn request(stem: &str) -> Request {
 }
 
 pub(crate) fn site() -> Site {
-    Site {
-        repo_url: "https://git.example/vms.git".to_owned(),
-        branch: "main".to_owned(),
-        application_namespace: "argocd".to_owned(),
-        project: "default".to_owned(),
-        destination_server: None,
-        environment: None,
-        image_source: None,
-    }
+    Site::new("https://git.example/vms.git")
 }

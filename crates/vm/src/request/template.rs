@@ -17,6 +17,11 @@ pub struct Template {
     pub parameters: BTreeMap<ParameterName, Parameter>,
 }
 
+impl Template {
+    /// What the names of the files end in, after the template's own.
+    pub const ENDING: &str = ".yaml.j2";
+}
+
 /// What a parameter may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bench::report::{Budget, Measure};
+use bench::report::{Budget, KIB, MIB, Measure, bytes_in, milliseconds};
 use soak::race::{self, Finish};
 use soak::size::{self, Cost};
 use testbed::proxy::{Doors, Over};
@@ -39,10 +39,10 @@ pub(super) fn sizes(
             .beside("sparse clone without blobs, commit, push", milliseconds(theirs.took));
         // what a clone costs is its repository's size; in a small one both are mostly the server's
         told.tell(if smallest.is_some() { took.within(Budget::OfPeer(OF_GIT)) } else { took });
-        told.tell(Measure::new(format!("{what}: memory"), size_of(ours.peak, 20), "MiB"));
+        told.tell(Measure::new(format!("{what}: memory"), bytes_in(MIB, ours.peak), "MiB"));
         told.tell(
-            Measure::new(format!("{what}: bytes"), size_of(ours.moved, 10), "KiB")
-                .beside("that of the clone and its push", size_of(theirs.moved, 10)),
+            Measure::new(format!("{what}: bytes"), bytes_in(KIB, ours.moved), "KiB")
+                .beside("that of the clone and its push", bytes_in(KIB, theirs.moved)),
         );
         let (first, least) = *smallest.get_or_insert((machines, ours));
         if first != machines {
@@ -90,15 +90,6 @@ pub(super) fn races(
 
 fn seconds(over: Over, writers: u32, finish: &Finish) -> Measure {
     Measure::new(format!("{over:?}: {writers} writers on one branch, all"), finish.took.as_secs_f64(), "s")
-}
-
-fn milliseconds(time: std::time::Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are told")]
-fn size_of(bytes: u64, unit: u32) -> f64 {
-    bytes as f64 / f64::from(1 << unit)
 }
 
 fn say(who: &str, over: Over, finish: &Finish) -> Result<()> {

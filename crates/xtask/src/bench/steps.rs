@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bench::event::Bed;
-use bench::report::{Budget, Measure};
+use bench::report::{Budget, MIB, Measure, bytes_in, milliseconds};
 use bench::start::{self, Run};
 use testbed::control_plane::ControlPlane;
 
@@ -31,7 +31,7 @@ const LISTEN: Duration = Duration::from_mins(4);
 pub(super) fn sizes(built: &Built, told: &mut Told) -> Result<()> {
     let executable = fs::metadata(built.binaries.join("vm-lifecycle-tasks"))?.len();
     told.tell(
-        Measure::new("all steps in one executable: size", megabytes(executable), "MB")
+        Measure::new("all steps in one executable: size", bytes_in(1e6, executable), "MB")
             .within(Budget::AtMost(25.0)),
     );
     let mut gzip = Command::new("gzip")
@@ -42,7 +42,9 @@ pub(super) fn sizes(built: &Built, told: &mut Told) -> Result<()> {
     let mut packed = gzip.stdout.take().context("no output of gzip")?;
     let size = std::io::copy(&mut packed.by_ref(), &mut std::io::sink())?;
     ensure!(gzip.wait()?.success(), "gzip failed");
-    told.tell(Measure::new("image, compressed by gzip", megabytes(size), "MB").within(Budget::AtMost(12.0)));
+    told.tell(
+        Measure::new("image, compressed by gzip", bytes_in(1e6, size), "MB").within(Budget::AtMost(12.0)),
+    );
     Ok(())
 }
 
@@ -113,7 +115,7 @@ pub(super) async fn waits(binaries: &Path, told: &mut Told) -> Result<()> {
         None => Vec::new(),
     };
     for (word, share) in [("p50", 50), ("p99", 99)] {
-        let at = |times: &[Duration]| times.get(times.len() * share / 100).map(|t| t.as_secs_f64() * 1e3);
+        let at = |times: &[Duration]| times.get(times.len() * share / 100).copied().map(milliseconds);
         let mut measure = Measure::new(
             format!("from event to end of wait-synced, {word}"),
             at(&ours).context("no wait")?,
@@ -136,7 +138,7 @@ pub(super) async fn waits(binaries: &Path, told: &mut Told) -> Result<()> {
 
 /// Time and memory of a run.
 fn cost(told: &mut Told, what: &str, ours: Run, peer: Option<(&str, Run)>) {
-    let (time, memory) = (|run: Run| run.took.as_secs_f64() * 1e3, |run: Run| mebibytes(run.peak));
+    let (time, memory) = (|run: Run| milliseconds(run.took), |run: Run| bytes_in(MIB, run.peak));
     let mut took = Measure::new(what, time(ours), "ms");
     let mut peak = Measure::new(format!("{what}: memory"), memory(ours), "MiB");
     if let Some((peer, run)) = peer {
@@ -156,14 +158,4 @@ fn command(program: impl AsRef<Path>, arguments: &[&str]) -> Command {
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are told")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are told")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

@@ -52,18 +52,8 @@ const COMPOSED: &[&str] = &[
     "resize-apply",
 ];
 
-/// Those of them that never see a request for a new machine.
-const DAY_TWO: &[&str] = &[
-    "prepare-vm",
-    "snapshot-take",
-    "patch-guest",
-    "prepare-restore",
-    "check-patch",
-    "restore-disks",
-    "prepare-patch",
-    "deprovision-stop",
-    "resize-apply",
-];
+/// Those of them that never see a request for a new machine: all but `publish-vm`, the first.
+const DAY_TWO: &[&str] = COMPOSED.split_at(1).1;
 
 /// Flags that a Task leaves at their default, with the reason: tasks, binary, flags.
 pub(super) const LEFT: &[(&[&str], &str, &[&str], &str)] = &[

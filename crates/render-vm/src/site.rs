@@ -1,0 +1,44 @@
+//! The repository and the cluster that the files are written for.
+
+use vm::name::Label;
+
+use crate::disk::ImageSource;
+
+/// What the flags default to.
+pub(crate) const BRANCH: &str = "main";
+pub(crate) const APPLICATION_NAMESPACE: &str = "argocd";
+pub(crate) const PROJECT: &str = "default";
+
+/// What the files need to know besides the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The repository that the files are committed to, as Argo CD names it.
+    pub repo_url: String,
+    /// The branch that Argo CD follows.
+    pub branch: String,
+    /// The namespace of the `Application`.
+    pub application_namespace: String,
+    /// The Argo CD project.
+    pub project: String,
+    /// The address of the destination cluster's API server; `None` means that the cluster's name says it.
+    pub destination_server: Option<String>,
+    /// The environment whose overlay of Kustomize the machine is applied by; `None` for plain manifests.
+    pub environment: Option<Label>,
+    /// What the boot disk is cloned from, where the golden image was resolved already.
+    pub image_source: Option<ImageSource>,
+}
+
+impl Site {
+    /// This repository, and what the flags of `render-vm` default to.
+    pub fn new(repo_url: impl Into<String>) -> Self {
+        Self {
+            repo_url: repo_url.into(),
+            branch: BRANCH.to_owned(),
+            application_namespace: APPLICATION_NAMESPACE.to_owned(),
+            project: PROJECT.to_owned(),
+            destination_server: None,
+            environment: None,
+            image_source: None,
+        }
+    }
+}

@@ -19,6 +19,7 @@ mod runs;
 mod samples;
 mod scenarios;
 mod setup;
+mod tear_down;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

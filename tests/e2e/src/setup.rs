@@ -143,13 +143,21 @@ impl World {
                 map("vm-policy", namespace, json!({"policy.yaml": self.policy()?})),
             ])?;
         }
-        // an overlay as examples/overlay shows it: everything in a namespace of this run
+        // an overlay as examples/overlay shows it: everything in a namespace of this run, and bindings of cluster roles that take
+        // none from an installation that is there
         let overlay = self.evidence().join("install");
         fs::create_dir_all(&overlay)?;
         let kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": self.namespace,
             "resources": ["../../../../tekton", "../../../../pipelines"],
+            "transformers": ["bindings.yaml"],
         });
+        let bindings = json!({
+            "apiVersion": "builtin", "kind": "PrefixSuffixTransformer", "metadata": {"name": "bindings"},
+            "suffix": format!("-{}", self.namespace),
+            "fieldSpecs": [{"path": "metadata/name", "kind": "ClusterRoleBinding"}],
+        });
+        fs::write(overlay.join("bindings.yaml"), bindings.to_string())?;
         fs::write(overlay.join("kustomization.yaml"), kustomization.to_string())?;
         let said =
             self.kubectl.run(&["apply", "-k", overlay.to_str().context("a path that is not UTF-8")?])?;
@@ -332,25 +340,6 @@ impl World {
             keep(&file, &["logs", pod, "--all-containers", "--prefix", "-n", &self.namespace]);
         }
         say!("evidence: {}", folder.display());
-    }
-
-    /// Take everything of this run out of the cluster again.
-    pub(crate) fn tear_down(&self) -> Result<()> {
-        self.kubectl.run(&["delete", "application", &self.machines, "-n", ARGOCD, "--timeout=180s"])?;
-        until("the machines' Applications to go", Duration::from_mins(3), || {
-            let left = self.kubectl.run(&["get", "application", "-n", ARGOCD, "-o", "name"])?;
-            let ours = left.lines().filter(|name| name.contains(&self.machines)).count();
-            Ok(if ours == 0 { Ok(()) } else { Err(format!("{ours} left")) })
-        })?;
-        let secrets =
-            ["delete", "secret", &self.machines, &self.ssh_repository(), "-n", ARGOCD, "--ignore-not-found"];
-        self.kubectl.run(&secrets)?;
-        let large = format!("{}-large", self.machines);
-        self.kubectl.run(&["delete", "virtualmachineclusterinstancetype", &self.machines, &large])?;
-        self.kubectl.run(&["delete", "virtualmachineclusterpreference", &self.machines])?;
-        self.kubectl
-            .run(&["delete", "namespace", &self.machines, &self.namespace, "--timeout=180s"])
-            .map(drop)
     }
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::check;
 use crate::world::{World, yaml_files};
 
@@ -96,6 +98,28 @@ fn kustomizations_list_every_file() {
                     files.join("\n  - ")
                 ));
             }
+        }
+    });
+}
+
+/// Two installations would take the bindings of cluster roles from each other if they had one name.
+#[test]
+fn the_sample_overlay_has_bindings_of_its_own() {
+    check("examples/overlay", |world, problems| {
+        let read = |file: &str| {
+            let text = fs::read_to_string(world.root.join("examples/overlay").join(file)).unwrap();
+            serde_saphyr::from_str::<Value>(&text).unwrap()
+        };
+        let (overlay, bindings) = (read("kustomization.yaml"), read("bindings.yaml"));
+        let namespace = overlay["namespace"].as_str().unwrap();
+        if bindings["suffix"] != format!("-{namespace}")
+            || overlay["transformers"] != json!(["bindings.yaml"])
+        {
+            problems.push(format!("bindings.yaml has another suffix than `-{namespace}`, or is not used"));
+        }
+        let places = &bindings["fieldSpecs"];
+        if *places != json!([{"path": "metadata/name", "kind": "ClusterRoleBinding"}]) {
+            problems.push(format!("bindings.yaml names other things than bindings: {places}"));
         }
     });
 }

@@ -65,6 +65,23 @@ fn the_example_makes_this_machine_and_every_other_file_as_ever() {
     assert!(all().len() > 20);
 }
 
+/// docs/first-machine.md: the line and the schema that a new user adds to the built-in template.
+#[test]
+fn the_first_template_of_a_new_user_renders() {
+    let page = std::fs::read_to_string(fixtures().join("../../docs/first-machine.md")).unwrap();
+    let added = page.split('`').find(|piece| piece.starts_with("logSerialConsole:")).unwrap();
+    let own = BUILT_IN.replace("        devices:\n", &format!("        devices:\n          {added}\n"));
+    assert_ne!(own, BUILT_IN);
+    let schema = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let (parameter, described) = schema["properties"].as_object().unwrap().iter().next().unwrap();
+    let request = by(requests().remove(0).1, json!({ parameter: described["default"] }));
+    let files = render_by(&own, &request, &site()).unwrap();
+    let machine: Value =
+        parse(&files[&format!("{}/virtual-machine.yaml", request.spec.target.path())]).unwrap();
+    assert_eq!(machine.pointer("/spec/template/spec/domain/devices/logSerialConsole"), Some(&json!(false)));
+}
+
 /// The built-in template as a site's, one piece of it changed.
 #[test]
 fn what_a_template_may_not_do_names_the_place() {

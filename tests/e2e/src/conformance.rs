@@ -51,11 +51,12 @@ pub async fn conformance(real: Real, only: Option<&str>, folder: &Path) -> Resul
                 Recording::read(&files.join(format!("{}.cluster.json", case.name)))
                     .map_err(|error| format!("{error:#}"))
             };
-            (Facts::nowhere(), cases.iter().map(on_file).collect::<Vec<_>>())
+            (Facts::read(&files)?, cases.iter().map(on_file).collect::<Vec<_>>())
         }
         Real::Cluster(options) => {
             let world = World::new(&options).await.context("cannot set the stage")?;
             let facts = Facts::of(&world)?;
+            facts.write(folder)?;
             let cluster = Cluster::new(&world).await?;
             let recordings =
                 cases.iter().map(|case| kept(case.on(&cluster, &facts), case, "cluster", folder));

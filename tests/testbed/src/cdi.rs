@@ -1,7 +1,7 @@
 //! A stand-in for CDI 1.65 and the storage below it: `DataVolumes` become claims and are filled, snapshots and claims are made.
 //!
 //! It plays: the claim of the same name, owned by the `DataVolume`, with CDI's size (6 % for the filesystem) and labels; the phases
-//! `ImportScheduled`, `ImportInProgress`, Succeeded of an import and `SnapshotForSmartCloneInProgress`,
+//! `ImportScheduled`, `ImportInProgress`, Succeeded of an import, twice over where it is over HTTP and needs scratch space, and `SnapshotForSmartCloneInProgress`,
 //! `CloneFromSnapshotSourceInProgress`, Succeeded of a clone, with progress and conditions in the order seen on a real cluster; an
 //! import that fails again and again; a storage class that CDI does not know, which refuses a volume without access modes;
 //! claims that are there already and are adopted, or were put there by a restore (`populatedFor`, `prePopulated`); a claim that
@@ -13,6 +13,7 @@
 //! `DataImportCrons`, persistent volumes and `VolumeSnapshotContents`. What CDI's admission refuses is in [`crate::control_plane`].
 
 mod claim;
+mod import;
 mod phase;
 mod source;
 mod storage;
@@ -37,8 +38,8 @@ use self::{
 use crate::{
     disks::marked,
     standin::{
-        Controller, Objects, Running, Scope, claims, data_sources, items, key, now, owner, set_condition,
-        text, volume_snapshots, volumes,
+        Controller, Objects, Running, Scope, claims, condition, data_sources, items, key, now, owner,
+        set_condition, text, volume_snapshots, volumes,
     },
 };
 
@@ -164,7 +165,7 @@ struct Filler {
     options: Options,
     scope: Scope,
     knobs: Arc<Mutex<Knobs>>,
-    /// Since when a volume, by uid, is in its phase.
+    /// Since when a volume, by uid, is in its phase, and its pod as it is.
     since: HashMap<String, (String, Instant)>,
 }
 
@@ -190,9 +191,11 @@ impl Filler {
     async fn bring_on(&mut self, volume: &Value) -> Result<bool> {
         let phase = text(volume, "/status/phase");
         let id = text(volume, "/metadata/uid").to_owned();
-        let since = self.since.entry(id).or_insert_with(|| (phase.to_owned(), Instant::now()));
-        if since.0 != phase {
-            *since = (phase.to_owned(), Instant::now());
+        let running = condition(volume, "Running").map_or("", |running| text(running, "/reason"));
+        let now = format!("{phase} {running}");
+        let since = self.since.entry(id).or_insert_with(|| (now.clone(), Instant::now()));
+        if since.0 != now {
+            *since = (now, Instant::now());
         }
         let elapsed = since.1.elapsed() >= self.options.pace;
         let (held, failure) = {

@@ -6,8 +6,8 @@
 //!
 //! How two sequences of a facet are compared ([`compare`]):
 //!
-//! - Two values that take turns count once: `ErrImagePull, ImagePullBackOff, ErrImagePull, ImagePullBackOff` is
-//!   `ErrImagePull, ImagePullBackOff`, for how often depends on how long one looks.
+//! - Two or three values that take turns count once: `ErrImagePull, ImagePullBackOff, ErrImagePull, ImagePullBackOff` is
+//!   `ErrImagePull, ImagePullBackOff`, for how often depends on how long one looks, and Argo CD may sync once more what is synced.
 //! - The rest must be the same values in the same order. A value that is passed so fast that one side may not write it at all is
 //!   allowed to be absent on either side, but only where [`MAY_BE_MISSED`] names it, with the reason.
 //! - An object that only one side has is a difference.

@@ -1,8 +1,11 @@
 //! What both sides are asked, and what is waited for.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use testbed::cdi::Fault;
 use testbed::conformance::{Recorder, Recording, Subject};
@@ -20,13 +23,20 @@ const QUIET: Duration = Duration::from_secs(4);
 /// What never rests, such as an importer that is started again and again, is recorded as far as that.
 const RESTLESS: Duration = Duration::from_secs(20);
 
-/// What requests name, and clusters differ in.
-#[derive(Debug)]
+/// The file of the facts.
+const FACTS: &str = "facts.json";
+
+/// What requests name, and clusters differ in. Kept beside the recordings.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) run: String,
     pub(super) namespace: String,
     disk_url: String,
+    /// A storage class that makes volumes for their first consumer.
     first_consumer: Option<String>,
+    /// Whether CDI leaves such volumes to their first consumer, and does not consume them by its own importer (its feature gate
+    /// `HonorWaitForFirstConsumer`).
+    consumer_is_waited_for: bool,
 }
 
 impl Facts {
@@ -36,22 +46,25 @@ impl Facts {
             namespace: world.machines.clone(),
             disk_url: world.disk_url.clone(),
             first_consumer: world.first_consumer()?,
+            consumer_is_waited_for: world.consumer_is_waited_for()?,
         })
+    }
+
+    /// As [`Facts::write`] left them.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let file = folder.join(FACTS);
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| file.display().to_string())
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let file = folder.join(FACTS);
+        fs::write(&file, serde_json::to_string_pretty(self)?).with_context(|| file.display().to_string())
     }
 
     /// Where the disk image lies.
     pub(super) fn url_prefix(&self) -> &str {
         self.disk_url.trim_end_matches("disk.img")
-    }
-
-    /// For the stand-ins alone, to which a name is as good as another.
-    pub(super) fn nowhere() -> Self {
-        Self {
-            run: "recorded".to_owned(),
-            namespace: "e2e-recorded".to_owned(),
-            disk_url: "http://192.0.2.1/disk.img".to_owned(),
-            first_consumer: Some("folder-wait".to_owned()),
-        }
     }
 }
 
@@ -61,7 +74,7 @@ pub(super) struct Case {
     /// What differs from a machine from a container disk; an error says what the cluster lacks.
     spec: fn(&mut Value, &Facts) -> Result<()>,
     /// What the stand-in for CDI does about the boot disk, where the request alone does not make it.
-    disk: Option<fn() -> Fault>,
+    disk: fn(&Facts) -> Option<Fault>,
     /// The object's facet that has this value when it was shown.
     until: (&'static str, &'static str, &'static str),
     /// What somebody commits to the machine's folder then, and what that leads to.
@@ -79,7 +92,7 @@ const READY: (&str, &str, &str) = ("VirtualMachine", "Ready", "True");
 
 impl Case {
     const fn new(name: &'static str, until: (&'static str, &'static str, &'static str)) -> Self {
-        Self { name, spec: |_, _| Ok(()), disk: None, until, act: None }
+        Self { name, spec: |_, _| Ok(()), disk: |_| None, until, act: None }
     }
 }
 
@@ -117,21 +130,17 @@ pub(super) const CASES: [Case; 12] = [
     Case { spec: |spec, facts| http(spec, &facts.disk_url), ..Case::new("http-import", READY) },
     Case {
         spec: |spec, facts| http(spec, &facts.disk_url.replace("disk.img", "absent.img")),
-        disk: Some(|| Fault::Import("Error", "Unable to connect to http data source".to_owned())),
+        disk: |_| Some(Fault::Import("Error", "Unable to connect to http data source".to_owned())),
         ..Case::new("import-fails", ("DataVolume root", "Running", "False Error"))
     },
-    Case {
-        spec: first_consumer,
-        disk: Some(|| Fault::Through(&["PendingPopulation", "ImportScheduled", "ImportInProgress"])),
-        ..Case::new("first-consumer", READY)
-    },
+    Case { spec: first_consumer, disk: for_consumer, ..Case::new("first-consumer", READY) },
     Case {
         spec: |spec, facts| {
             spec["power"] = "off".into();
             first_consumer(spec, facts)
         },
-        disk: Some(|| Fault::Through(&["PendingPopulation", "ImportScheduled", "ImportInProgress"])),
-        ..Case::new("first-consumer-stopped", ("Application", "sync", "Synced"))
+        disk: for_consumer,
+        ..Case::new("stopped-first-consumer", ("Application", "sync", "Synced"))
     },
     Case {
         act: Some(Act {
@@ -166,6 +175,11 @@ fn http(spec: &mut Value, url: &str) -> Result<()> {
     Ok(())
 }
 
+fn for_consumer(facts: &Facts) -> Option<Fault> {
+    let phases = Fault::Through(&["PendingPopulation", "ImportScheduled", "ImportInProgress"]);
+    facts.consumer_is_waited_for.then_some(phases)
+}
+
 fn first_consumer(spec: &mut Value, facts: &Facts) -> Result<()> {
     let class = facts.first_consumer.as_ref();
     let class = class.context("the cluster has no StorageClass that waits for the first consumer")?;
@@ -175,7 +189,7 @@ fn first_consumer(spec: &mut Value, facts: &Facts) -> Result<()> {
 }
 
 impl Case {
-    /// The machine's name: as many as there are cases, in one namespace.
+    /// The machine's name: as many as there are cases, in one namespace, and none the beginning of another.
     fn machine(&self) -> String {
         format!("c-{}", self.name)
     }
@@ -216,7 +230,7 @@ impl Case {
             let _context = runtime.enter();
             Recorder::start(side.client(), &subject, self.name, &side.name())
         };
-        side.provision(&self.machine(), &request, self.disk.map(|fault| fault()), &|| {
+        side.provision(&self.machine(), &request, (self.disk)(facts), &|| {
             let wait = async |(object, facet, value): (&str, &str, &str)| {
                 recorder.until(object, facet, value, LIMIT).await?;
                 recorder.settle(QUIET, RESTLESS).await;
@@ -233,5 +247,20 @@ impl Case {
             runtime.block_on(wait(act.until))
         })?;
         Ok(recorder.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CASES;
+
+    /// A disk is found by the name of its machine and a dash.
+    #[test]
+    fn no_machine_is_called_as_anothers_disk() {
+        for case in &CASES {
+            let disk = format!("{}-", case.name);
+            let other = CASES.iter().find(|other| other.name.starts_with(&disk));
+            assert!(other.is_none(), "{disk}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use testbed::cdi::Fault;
 use testbed::control_plane::Client;
 use testbed::git;
+use testbed::kubevirt;
 use testbed::stage::{ARGOCD, PARENT};
 
 use super::cases::Facts;
@@ -118,6 +119,8 @@ impl Side for StandIns {
         shown: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let target = |field: &str| request["spec"]["target"][field].as_str().unwrap_or_default();
+        // the disk that the cluster has is blank
+        self.world.stage.kubevirt.fail(target("namespace"), target("name"), kubevirt::Fault::Deaf);
         if let Some(fault) = fault {
             self.world.stage.cdi.fail(target("namespace"), &flows::volume(request, "root")?, fault);
         }
@@ -144,6 +147,13 @@ impl World {
             .find(|class| waits(class))
             .and_then(|class| class["metadata"]["name"].as_str())
             .map(str::to_owned))
+    }
+
+    /// Whether CDI leaves volumes of such a class to their first consumer.
+    pub(crate) fn consumer_is_waited_for(&self) -> Result<bool> {
+        let config = self.kubectl.get(&["cdiconfig", "config"])?;
+        let gates = config["spec"]["featureGates"].as_array().cloned().unwrap_or_default();
+        Ok(gates.iter().any(|gate| gate == "HonorWaitForFirstConsumer"))
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Filler, idle, not_ready, pending};
+use super::{Filler, import, not_ready, pending};
 use crate::standin::{instances, items, key, text};
 
 /// Every phase of a `DataVolume` but the empty one of a new one (CDI 1.65 `core/v1beta1/types.go`).
@@ -60,6 +60,20 @@ const IDLE: [&str; 8] = [
 /// In these it waits for an instance that has the claim.
 const FOR_CONSUMER: [&str; 2] = ["WaitForFirstConsumer", "PendingPopulation"];
 
+/// A clone by a snapshot of the storage.
+const CLONE: [&str; 2] = ["SnapshotForSmartCloneInProgress", "CloneFromSnapshotSourceInProgress"];
+
+/// What a volume says of itself in a phase: the phase, and its condition Running as status and reason.
+pub(super) type Step = (&'static str, &'static str, &'static str);
+
+fn step(phase: &'static str) -> Step {
+    match phase {
+        "Failed" => (phase, "False", "Error"),
+        _ if IDLE.contains(&phase) || FOR_CONSUMER.contains(&phase) => (phase, "False", ""),
+        _ => (phase, "True", import::RUNNING),
+    }
+}
+
 impl Filler {
     /// Bring a volume that has its claim into its next phase; true if there is more to do.
     pub(super) async fn next(
@@ -69,31 +83,30 @@ impl Filler {
         claim_seen: &Value,
         fault: Option<&Fault>,
     ) -> Result<bool> {
-        let phases = match fault {
-            Some(Fault::Through(phases) | Fault::Stays(phases)) => *phases,
-            _ if clone_source(volume) => {
-                &["SnapshotForSmartCloneInProgress", "CloneFromSnapshotSourceInProgress"]
-            }
-            _ => &["ImportScheduled", "ImportInProgress"],
+        let plan = match fault {
+            Some(Fault::Through(phases) | Fault::Stays(phases)) => phases.iter().copied().map(step).collect(),
+            Some(Fault::Import(..)) => import::FIRST_POD.to_vec(),
+            None | Some(Fault::NoClaim(..)) if clone_source(volume) => CLONE.map(step).to_vec(),
+            None | Some(Fault::NoClaim(..)) => import::plan(volume),
         };
         let phase = text(volume, "/status/phase");
-        let next = match phases.iter().position(|one| *one == phase) {
+        let next = match import::at(&plan, volume, claim_seen) {
             Some(at) => at + 1,
             // a claim that was deleted under a volume that had Succeeded: that phase stays until the next import runs
-            None if phase == "Succeeded" => phases.len() - 1,
+            None if phase == "Succeeded" => plan.len() - 1,
             None => 0,
         };
         let bound = ("Bound", "False", "Pending", pending(volume));
         if FOR_CONSUMER.contains(&phase) && !self.consumed(volume).await? {
             return Ok(true);
         }
-        if let Some(next) = phases.get(next) {
-            let running = match *next {
-                "Failed" => ("Running", "False", "Error", "the transfer pod failed".to_owned()),
-                next if IDLE.contains(&next) || FOR_CONSUMER.contains(&next) => idle(),
-                _ => ("Running", "True", "Pod is running", String::new()),
-            };
-            let ready = match running.1 {
+        if let Some(&(next, state, reason)) = plan.get(next) {
+            if reason == import::SCRATCH {
+                self.objects.merge(claim, &import::with_scratch()).await?;
+            }
+            let words = if next == "Failed" { "the transfer pod failed" } else { "" };
+            let running = ("Running", state, reason, words.to_owned());
+            let ready = match state {
                 "True" => ("Ready", "False", "TransferRunning", String::new()),
                 _ => not_ready(),
             };

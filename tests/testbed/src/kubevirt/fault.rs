@@ -26,6 +26,8 @@ pub enum Fault {
     Paused,
     /// The guest is on its way to another node as soon as it runs.
     Migrating,
+    /// The guest ignores the power button, as a blank disk does: it is ended when its grace is over.
+    Deaf,
     /// Condition `RestartRequired` in these words, rightly or not (kubevirt#17610).
     RestartRequired(String),
 }

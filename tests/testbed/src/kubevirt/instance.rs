@@ -193,7 +193,9 @@ impl Virt {
             return Ok(true);
         }
         set_condition(&mut conditions, not_ready("PodTerminating", "virt-launcher pod is terminating"));
-        let deaf = self.options.ignores_acpi || instance["metadata"]["annotations"][IGNORES_ACPI] == "true";
+        let deaf = self.options.ignores_acpi
+            || instance["metadata"]["annotations"][IGNORES_ACPI] == "true"
+            || self.wrong(instance) == Some(Fault::Deaf);
         if deaf && phase == "Running" {
             if grace_is_over(instance) {
                 enter(&mut status, "Failed");

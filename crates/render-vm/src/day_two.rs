@@ -8,6 +8,7 @@ mod kustomization;
 mod power;
 mod repave;
 mod resize;
+mod values;
 
 use step::{Failure, Kind, one_line};
 use vm::day_two::{Operation, PatchMethod, Request};

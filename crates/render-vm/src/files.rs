@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use vm::layout::{BASE, KUSTOMIZATION_FILE, MACHINE_FILE, MEMORY_FILE, POWER_FILE, REQUEST_FILE, ROOT};
-use vm::name::Label;
+use vm::layout::{BASE, KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
 use vm::request::{Disk, Image, Propagation, Reference, Request, Role};
 
 use crate::access;
+use crate::chart;
 use crate::disk::{self, Storage};
+use crate::layout::{self, Layout};
 use crate::lock::{Broken, Expected};
 use crate::network;
 use crate::site::Site;
@@ -38,8 +39,8 @@ pub enum Refused {
     #[error("template for `{0}`: {1}")]
     Template(String, Broken),
     /// What was written is not what is read back: a bug of this program.
-    #[error("`{REQUEST_FILE}` does not read back as it was written")]
-    ReadBack,
+    #[error("`{0}` does not read back as it was written")]
+    ReadBack(String),
 }
 
 /// Render all files of a request. The same request and site give the same bytes.
@@ -48,6 +49,11 @@ pub enum Refused {
 ///
 /// See [`Refused`].
 pub fn render(templates: &Templates, request: &Request, site: &Site) -> Result<Files, Refused> {
+    layout::packed(manifests(templates, request, site)?, request, site)
+}
+
+/// All files, each object in its own.
+pub(crate) fn manifests(templates: &Templates, request: &Request, site: &Site) -> Result<Files, Refused> {
     let wanted = wanted(request, site)?;
     let mut files = Files::new();
     for one in &wanted {
@@ -92,9 +98,9 @@ impl Wanted {
 /// [`Refused::Request`].
 pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
     let target = &request.spec.target;
-    let folder = match site.environment {
-        Some(_) => format!("{}/{BASE}", target.path()),
-        None => target.path(),
+    let folder = match site.layout {
+        Layout::Kustomize { .. } => format!("{}/{BASE}", target.path()),
+        Layout::Manifests | Layout::HelmValues => target.path(),
     };
     let (name, namespace) = (target.name.to_string(), target.namespace.to_string());
     let in_namespace = |path: String, template, context: Value, name: String| Wanted {
@@ -144,39 +150,17 @@ pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
             in_namespace(format!("{folder}/{file}"), template, context, name)
         })
         .collect();
-    wanted.extend([kustomization, namespace_file, application]);
-    if let Some(environment) = &site.environment {
-        wanted.extend(overlay(request, environment));
+    wanted.extend([namespace_file, application]);
+    match &site.layout {
+        Layout::Manifests => wanted.push(kustomization),
+        Layout::Kustomize { environment } => {
+            wanted.push(kustomization);
+            wanted.extend(layout::overlay(request, environment));
+        }
+        // a folder that has one is none of Helm's to Argo CD
+        Layout::HelmValues => {}
     }
     Ok(wanted)
-}
-
-/// The overlay of an environment: what may differ between environments, each in a file that operations edit.
-fn overlay(request: &Request, environment: &Label) -> Vec<Wanted> {
-    let spec = &request.spec;
-    let (name, namespace) = (spec.target.name.to_string(), spec.target.namespace.to_string());
-    let patch = |file, template, key: &str, value: Value| {
-        let context = json!({ "name": name, "namespace": namespace, key: value });
-        (file, template, context, Some(name.clone()), Some(namespace.clone()))
-    };
-    let mut files =
-        vec![patch(POWER_FILE, Template::Power, "run_strategy", json!(spec.power.run_strategy()))];
-    // an instance type brings its own
-    files.extend(
-        spec.compute.memory.map(|memory| patch(MEMORY_FILE, Template::Memory, "memory", json!(memory))),
-    );
-    let patches: Vec<&str> = files.iter().map(|(file, ..)| *file).collect();
-    let list = json!({ "base": format!("../../{BASE}"), "patches": patches });
-    files.push((KUSTOMIZATION_FILE, Template::Overlay, list, None, None));
-    let folder = spec.target.overlay_path(environment);
-    let wanted = files.into_iter().map(|(file, template, context, name, namespace)| Wanted {
-        path: format!("{folder}/{file}"),
-        template,
-        context,
-        name,
-        namespace,
-    });
-    wanted.collect()
 }
 
 /// The context of the `VirtualMachine`. Keys that do not apply are `null`: the templates branch on nothing else.
@@ -342,6 +326,11 @@ fn data_volume(request: &Request, disk: &Disk, name: &str, site: &Site) -> Resul
 
 fn application(request: &Request, site: &Site) -> Value {
     let target = &request.spec.target;
+    let (path, release) = match &site.layout {
+        Layout::Manifests => (target.path(), None),
+        Layout::Kustomize { environment } => (target.overlay_path(environment), None),
+        Layout::HelmValues => (target.path(), Some(chart::RELEASE)),
+    };
     let cluster = if site.destination_server.is_some() { None } else { Some(&target.cluster) };
     json!({
         "name": target.application(),
@@ -349,7 +338,8 @@ fn application(request: &Request, site: &Site) -> Value {
         "project": site.project,
         "repo_url": site.repo_url,
         "branch": site.branch,
-        "path": site.environment.as_ref().map_or_else(|| target.path(), |name| target.overlay_path(name)),
+        "path": path,
+        "release": release,
         "server": site.destination_server,
         "cluster": cluster,
         "target_namespace": target.namespace,
@@ -358,11 +348,12 @@ fn application(request: &Request, site: &Site) -> Value {
 
 /// The accepted request as YAML. It is read back before it is let out.
 fn request_file(request: &Request) -> Result<String, Refused> {
-    let value = serde_json::to_value(request).map_err(|_| Refused::ReadBack)?;
+    let read_back = || Refused::ReadBack(REQUEST_FILE.to_owned());
+    let value = serde_json::to_value(request).map_err(|_| read_back())?;
     let text = vm::yaml::document(&value);
     match yaml::parse::<Request>(&text) {
         Ok(read) if read == *request => Ok(text),
-        _ => Err(Refused::ReadBack),
+        _ => Err(read_back()),
     }
 }
 

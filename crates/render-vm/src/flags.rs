@@ -3,6 +3,8 @@
 use step::{Failure, Kind};
 use vm::name::{Label, Subdomain};
 
+use crate::layout::Layout;
+
 /// An address of a Git repository without a password in it: it is committed. Checked here and not by clap, which would
 /// print the value.
 pub(crate) fn check_repo_url(text: &str) -> Result<(), Failure> {
@@ -60,4 +62,32 @@ pub(crate) fn place(text: &str) -> Result<(Label, Subdomain), String> {
         Some((namespace.parse().ok()?, name.parse().ok()?))
     };
     read().ok_or_else(|| "expected a namespace and a name such as `golden-images/rhel9`".to_owned())
+}
+
+/// How the files are laid out, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LayoutName {
+    /// Plain manifests, listed in a `kustomization.yaml`
+    Manifests,
+    /// The same as a base of Kustomize, and an overlay with the power and the memory of one environment
+    Kustomize,
+    /// Values of Helm with the power and the memory on top, and the chart that prints the same of them
+    HelmValues,
+}
+
+/// The layout, with the environment that it needs or has no use for.
+pub(crate) fn layout(name: LayoutName, environment: Option<Label>) -> Result<Layout, Failure> {
+    let refused = |what: &str, hint: &str| Err(Failure::new(Kind::Usage, what).hint(hint));
+    match (name, environment) {
+        (LayoutName::Manifests, None) => Ok(Layout::Manifests),
+        (LayoutName::HelmValues, None) => Ok(Layout::HelmValues),
+        (LayoutName::Kustomize, Some(environment)) => Ok(Layout::Kustomize { environment }),
+        (LayoutName::Kustomize, None) => {
+            refused("`--layout kustomize` needs `--environment`", "it names the overlay, such as `prod`")
+        }
+        (LayoutName::Manifests | LayoutName::HelmValues, Some(_)) => refused(
+            "`--environment` is for the layout `kustomize` alone",
+            "leave it out, or add `--layout kustomize`",
+        ),
+    }
 }

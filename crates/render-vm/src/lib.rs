@@ -1,12 +1,14 @@
 //! A normalised request becomes the files that Git holds, or the change of those that it holds.
 
 mod access;
+mod chart;
 mod day_two;
 mod disk;
 mod edits;
 mod files;
 mod flags;
 mod folder;
+mod layout;
 mod lock;
 mod network;
 mod output;
@@ -33,6 +35,8 @@ pub use day_two::{Rendered, phase, render as render_phase};
 pub use disk::{ImageKind, ImageSource};
 pub use edits::Change;
 pub use files::{Files, Refused, Wanted, render, wanted};
+pub use flags::LayoutName;
+pub use layout::Layout;
 pub use lock::{Broken, Expected, Lock};
 pub use output::{NotWritten, Written, diff, write};
 pub use results::{
@@ -85,11 +89,11 @@ pub struct Args {
     /// Branch that Argo CD follows
     #[arg(long, value_name = "BRANCH", default_value = site::BRANCH, value_parser = flags::branch)]
     pub branch: String,
-    /// How the files are laid out
-    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = Layout::Manifests)]
-    pub layout: Layout,
+    /// How the files are laid out: `manifests`, `kustomize` with an environment, or `helm-values`
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutName::Manifests)]
+    pub layout: LayoutName,
     /// The environment whose overlay is written, and applied by Argo CD; for the layout `kustomize` alone
-    #[arg(long, value_name = "NAME", required_if_eq("layout", "kustomize"))]
+    #[arg(long, value_name = "NAME")]
     pub environment: Option<Label>,
     /// Namespace of the Argo CD Application
     #[arg(long, value_name = "NAMESPACE", default_value = site::APPLICATION_NAMESPACE)]
@@ -103,15 +107,6 @@ pub struct Args {
     /// What every step has
     #[command(flatten)]
     pub edge: EdgeArgs,
-}
-
-/// How the files are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Layout {
-    /// Plain manifests, listed in a `kustomization.yaml`
-    Manifests,
-    /// The same as a base of Kustomize, and an overlay with the power and the memory of one environment
-    Kustomize,
 }
 
 impl Step for Args {
@@ -145,17 +140,21 @@ impl Step for Args {
 
 impl Args {
     /// What the files need to know besides the request.
-    pub fn site(&self) -> Site {
+    ///
+    /// # Errors
+    ///
+    /// `usage` for an environment with a layout that has none.
+    pub fn site(&self) -> Result<Site, Failure> {
         let source = self.image_source.clone().zip(self.image_kind);
-        Site {
+        Ok(Site {
             repo_url: self.repo_url.clone(),
             branch: self.branch.clone(),
             application_namespace: self.application_namespace.to_string(),
             project: self.project.to_string(),
             destination_server: self.destination_server.clone(),
-            environment: self.environment.clone(),
+            layout: flags::layout(self.layout, self.environment.clone())?,
             image_source: source.map(|((namespace, name), kind)| ImageSource { namespace, name, kind }),
-        }
+        })
     }
 }
 
@@ -169,15 +168,12 @@ impl Args {
 #[expect(clippy::unused_async, reason = "the shape of every step")]
 pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> {
     flags::check_repo_url(&args.repo_url)?;
-    if args.environment.is_some() && args.layout == Layout::Manifests {
-        return Err(Failure::new(Kind::Usage, "`--environment` goes with the layout `kustomize`")
-            .hint("leave it out, or add `--layout kustomize`"));
-    }
+    let site = args.site()?;
     let request = read_request(&args.request_file)?;
     let templates = Templates::new().map_err(|error| bug(&error))?;
     let held = args.definition.as_ref().map(|folder| folder::read(folder, request.target())).transpose()?;
     let outcome = match &request {
-        Accepted::Provision(new) => provision(args, &templates, new, held.as_ref())?,
+        Accepted::Provision(new) => provision(args, (&templates, &site), new, held.as_ref())?,
         Accepted::DayTwo(day_two) => {
             let Some((definition, base)) = &held else {
                 let what =
@@ -189,14 +185,14 @@ pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> 
                 let what = "an operation on a machine needs `--plan`: it is more than files to write";
                 return Err(Failure::new(Kind::Usage, what));
             }
-            operation(args, &templates, day_two, definition, base.as_deref())?
+            operation(args, (&templates, &site), day_two, definition, base.as_deref())?
         }
     };
     if args.preview {
         let held = held.as_ref().map(|(definition, _)| definition);
         let text = match (&request, held) {
             (Accepted::DayTwo(day_two), Some(definition)) => {
-                preview::operation(&templates, day_two, definition, args.phase, &args.site())?
+                preview::operation(&templates, day_two, definition, args.phase, &site)?
             }
             (Accepted::Provision(new), held) => preview::provision(new, held, &outcome.files)?,
             // refused above
@@ -221,7 +217,7 @@ struct Outcome {
 
 fn provision(
     args: &Args,
-    templates: &Templates,
+    (templates, site): (&Templates, &Site),
     request: &Request,
     held: Option<&(Definition, Option<String>)>,
 ) -> Result<Outcome, Failure> {
@@ -235,8 +231,8 @@ fn provision(
         day_two::refuse(&vm::rules::against(&Accepted::Provision(request.clone()), definition))?;
     }
     let files = match &request.spec.template {
-        Some(template) => site_template::render(args, &template.name, request)?,
-        None => render(templates, request, &args.site()).map_err(|error| not_rendered(args, &error))?,
+        Some(template) => site_template::render(args, &template.name, request, site)?,
+        None => render(templates, request, site).map_err(|error| not_rendered(args, &error))?,
     };
     let (target, files) = (&request.spec.target, files.into_iter());
     Ok(Outcome {
@@ -254,14 +250,14 @@ fn provision(
 
 fn operation(
     args: &Args,
-    templates: &Templates,
+    (templates, site): (&Templates, &Site),
     request: &vm::day_two::Request,
     definition: &Definition,
     base: Option<&str>,
 ) -> Result<Outcome, Failure> {
     let (target, word) = (&request.spec.target, request.spec.operation.word());
     let phase = phase(&request.spec.operation, args.phase)?;
-    let (change, already) = match render_phase(templates, definition, request, phase, &args.site())? {
+    let (change, already) = match render_phase(templates, definition, request, phase, site)? {
         Rendered::Change(change) => (change, false),
         Rendered::Already(change) => (change, true),
     };

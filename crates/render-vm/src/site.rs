@@ -1,8 +1,7 @@
 //! The repository and the cluster that the files are written for.
 
-use vm::name::Label;
-
 use crate::disk::ImageSource;
+use crate::layout::Layout;
 
 /// What the flags default to.
 pub(crate) const BRANCH: &str = "main";
@@ -22,8 +21,8 @@ pub struct Site {
     pub project: String,
     /// The address of the destination cluster's API server; `None` means that the cluster's name says it.
     pub destination_server: Option<String>,
-    /// The environment whose overlay of Kustomize the machine is applied by; `None` for plain manifests.
-    pub environment: Option<Label>,
+    /// How the machine's files are laid out.
+    pub layout: Layout,
     /// What the boot disk is cloned from, where the golden image was resolved already.
     pub image_source: Option<ImageSource>,
 }
@@ -37,7 +36,7 @@ impl Site {
             application_namespace: APPLICATION_NAMESPACE.to_owned(),
             project: PROJECT.to_owned(),
             destination_server: None,
-            environment: None,
+            layout: Layout::Manifests,
             image_source: None,
         }
     }

@@ -11,6 +11,7 @@ use vm::name::Label;
 use vm::request::{self, Request};
 
 use crate::files::{self, Files, Refused};
+use crate::layout;
 use crate::lock::{Lock, is_token};
 use crate::site::Site;
 use crate::template::{OUTPUT, Template, Templates};
@@ -52,7 +53,7 @@ pub fn render_by(source: &str, request: &Request, site: &Site) -> Result<Files, 
     let mut own = Templates::new().map_err(Unfit::Compile)?;
     // one in the life of a process
     own.replace(Template::VirtualMachine, source.to_owned().leak()).map_err(Unfit::Compile)?;
-    let files = files::render(&own, request, site)?;
+    let files = files::manifests(&own, request, site)?;
     for mut machine in files::wanted(request, site)? {
         if machine.template != Template::VirtualMachine {
             continue;
@@ -63,7 +64,8 @@ pub fn render_by(source: &str, request: &Request, site: &Site) -> Result<Files, 
         let broken = |broken| Refused::Template(machine.path.clone(), broken);
         let lock = Lock::new(&built_in, machine.template, &machine.context).map_err(broken)?;
         let ours = lock.render(&built_in, &machine.context, &machine.expected()).map_err(broken)?;
-        let read = |text: &str| yaml::parse::<Value>(text).map_err(|_| Refused::ReadBack);
+        let read =
+            |text: &str| yaml::parse::<Value>(text).map_err(|_| Refused::ReadBack(machine.path.clone()));
         let theirs = read(files.get(&machine.path).map_or("", String::as_str))?;
         for place in NEVER {
             if let Some(found) = theirs.pointer(place) {
@@ -72,7 +74,7 @@ pub fn render_by(source: &str, request: &Request, site: &Site) -> Result<Files, 
         }
         kept(lock.tree(), &read(&ours)?, Some(&theirs), "")?;
     }
-    Ok(files)
+    Ok(layout::packed(files, request, site)?)
 }
 
 /// Everything of ours is in theirs at the same place, but for words outside of `metadata` that are not the request's.
@@ -108,14 +110,14 @@ fn changed(place: &str, found: Option<&Value>, wanted: Option<&Value>) -> Unfit 
 }
 
 /// Render by the template that the request names, from the site's folder.
-pub(crate) fn render(args: &Args, name: &Label, request: &Request) -> Result<Files, Failure> {
+pub(crate) fn render(args: &Args, name: &Label, request: &Request, site: &Site) -> Result<Files, Failure> {
     let Some(folder) = &args.template_directory else {
         return Err(Failure::new(Kind::Usage, format!("the request names the template `{name}`"))
             .hint("`--template-directory` is the folder that `validate-request` was given"));
     };
     let path = folder.join(format!("{name}{}", request::Template::ENDING));
     let source = read(&path).map_err(|error| unusable(&path, &error.to_string()))?;
-    render_by(&source, request, &args.site()).map_err(|unfit| match unfit {
+    render_by(&source, request, site).map_err(|unfit| match unfit {
         Unfit::Refused(Refused::Template(file, broken)) if is_machine(&file) => {
             unusable(&path, &broken.to_string())
         }

@@ -7,6 +7,7 @@ mod machine;
 mod overlay;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -93,7 +94,13 @@ impl Definition {
             application: files.get(&target.application_path()).cloned(),
             request: request(&own, &target.path())?,
             machine: Machine::find(&own, target)?
-                .map(|machine| overlay::laid_over(machine, files, target))
+                .map(|machine| {
+                    if machine.is_in_values() {
+                        values::valued(machine, files, target)
+                    } else {
+                        overlay::laid_over(machine, files, target)
+                    }
+                })
                 .transpose()?,
             records: records(&own, &target.path())?,
             files: own,

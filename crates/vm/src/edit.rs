@@ -108,7 +108,10 @@ pub struct Document<'a> {
     text: &'a str,
     documents: Vec<Node>,
     index: usize,
+    /// Of the whole document.
     value: Value,
+    /// Where in the document the object is, if that is the values of a chart.
+    root: Vec<Step>,
     /// Numbers of the anchors that some alias names.
     shared: HashSet<usize>,
 }
@@ -125,12 +128,13 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The one document that describes this object; one with its namespace written out goes before one without.
+    /// The one document that describes this object, or the place in the values of a chart that does; one with its namespace
+    /// written out goes before one without.
     pub fn object(text: &'a str, object: &Object<'_>) -> Result<Self, Fault> {
-        let mut found = Self::all(text)?;
-        found.retain(|document| object.fits(&document.value));
-        if found.iter().filter(|document| object.is_exact(&document.value)).count() == 1 {
-            found.retain(|document| object.is_exact(&document.value));
+        let mut found: Vec<_> = Self::all(text)?.into_iter().flat_map(Self::objects).collect();
+        found.retain(|document| object.fits(document.value()));
+        if found.iter().filter(|document| object.is_exact(document.value())).count() == 1 {
+            found.retain(|document| object.is_exact(document.value()));
         }
         match found.len() {
             0 => Err(Fault::new(Sort::Missing, format!("it has no {}", object.shown()))),
@@ -155,18 +159,43 @@ impl<'a> Document<'a> {
             }
             let mut shared = HashSet::new();
             node.aliases(&mut shared);
-            found.push(Self { text, documents: documents.clone(), index, value, shared });
+            found.push(Self { text, documents: documents.clone(), index, value, root: Vec::new(), shared });
         }
         Ok(found)
     }
 
+    /// The objects that it holds: itself, or those in the values of a chart ([`crate::chart`]).
+    fn objects(self) -> Vec<Self> {
+        let places = crate::chart::places(&self.value);
+        if places.is_empty() {
+            return vec![self];
+        }
+        let steps = |place: Vec<String>| place.into_iter().map(Step::Key).collect();
+        places.into_iter().map(|place| Self { root: steps(place), ..self.clone() }).collect()
+    }
+
+    /// Whether it is an object in the values of a chart: every path begins there.
+    pub const fn is_in_values(&self) -> bool {
+        !self.root.is_empty()
+    }
+
     /// The document's value, aliases and merge keys written out.
-    pub const fn value(&self) -> &Value {
-        &self.value
+    pub fn value(&self) -> &Value {
+        self.get(&[]).unwrap_or(&Value::Null)
     }
 
     /// The value at the path, aliases and merge keys written out.
     pub fn get(&self, path: &[Step]) -> Option<&Value> {
+        self.reached(&self.full(path))
+    }
+
+    /// The path in the whole document.
+    fn full(&self, path: &[Step]) -> Vec<Step> {
+        [&self.root, path].concat()
+    }
+
+    /// As [`Document::get`], for a full path; so are the paths of all that is not public.
+    fn reached(&self, path: &[Step]) -> Option<&Value> {
         path.iter().try_fold(&self.value, |value, step| match step {
             Step::Key(key) => value.as_object()?.get(key),
             Step::Index(index) => value.as_array()?.get(*index),
@@ -180,7 +209,8 @@ impl<'a> Document<'a> {
     ///
     /// A mapping or a sequence there; a value that is shared through an alias or a merge key.
     pub fn scalar(&self, path: &[Step]) -> Result<Option<Scalar>, Fault> {
-        if self.get(path).is_none() {
+        let path = &self.full(path);
+        if self.reached(path).is_none() {
             return Ok(None);
         }
         let node = self.node(path)?;
@@ -207,7 +237,7 @@ impl<'a> Document<'a> {
             }
             let next = child_index(node, step).and_then(|index| node.children().nth(index));
             node = next.ok_or_else(|| {
-                if self.get(here()).is_some() {
+                if self.reached(here()).is_some() {
                     Fault::new(Sort::Shared, format!("{} comes from a merge key (`<<`)", shown(here())))
                         .hint("write the value out where it belongs")
                 } else {

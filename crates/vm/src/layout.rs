@@ -30,6 +30,8 @@ pub const OVERLAYS: &str = "overlays";
 pub const POWER_FILE: &str = "power.yaml";
 /// The file of an overlay that says how much memory the machine has.
 pub const MEMORY_FILE: &str = "memory.yaml";
+/// The file in a machine's folder that holds the values of its chart of Helm.
+pub const VALUES_FILE: &str = "values.yaml";
 /// The folder in a machine's folder that holds the records of its operations.
 pub const OPERATIONS: &str = "operations";
 /// The file in an archived machine's folder that says who removed it, when and why.

@@ -1,5 +1,6 @@
 //! The domain, pure: request, policy, names, layout in Git, wanted objects, conditions.
 
+pub mod chart;
 pub mod cloud_init;
 pub mod conditions;
 pub mod day_two;

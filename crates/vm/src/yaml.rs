@@ -8,6 +8,8 @@ use std::fmt::{self, Write};
 
 use serde_json::Value;
 
+use crate::document::is_ambiguous;
+
 /// A file of a repository is at most this many bytes, or it is not read.
 pub const MAX_BYTES: usize = 1 << 20;
 
@@ -31,7 +33,7 @@ pub fn scalar(out: &mut impl Write, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
-/// A value as a document. Keys are written plain, so they must be words: those of our own types are.
+/// A value as a document. Keys are written plain where every parser reads them as text, as it does those of our own types.
 pub fn document(value: &Value) -> String {
     let mut out = String::new();
     // writing to a String cannot fail
@@ -56,7 +58,8 @@ fn node(out: &mut String, value: &Value, indent: usize, place: Place) -> fmt::Re
                 if !on_this_line {
                     line(out, indent, i == 0);
                 }
-                write!(out, "{key}:")?;
+                self::key(out, key)?;
+                out.push(':');
                 node(out, value, indent + 2, Place::AfterKey)?;
             }
             Ok(())
@@ -79,6 +82,15 @@ fn node(out: &mut String, value: &Value, indent: usize, place: Place) -> fmt::Re
         // numbers, booleans, null, and what is empty
         plain => writeln!(out, "{space}{plain}"),
     }
+}
+
+fn key(out: &mut String, key: &str) -> fmt::Result {
+    const WORDS: [&str; 3] = ["null", "true", "false"];
+    let plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
+        && !WORDS.contains(&key.to_lowercase().as_str())
+        && !is_ambiguous(key);
+    if plain { out.write_str(key) } else { scalar(out, key) }
 }
 
 /// Begin a line of a block; the first one of a block under a key has to end the key's own line.
@@ -115,6 +127,14 @@ mod tests {
         let wanted = "a: \"no\"\nb: []\nc: {}\nd:\n  - e: 1\n    f:\n      - true\n      - \"\\U0001f600\\u0085\"\n  - \"x\"\ng:\n  h: null\n";
         assert_eq!(text, wanted);
         assert_eq!(documents(text.as_bytes()).unwrap(), [value]);
+    }
+
+    #[test]
+    fn a_key_that_is_no_word_is_quoted() {
+        let value = json!({"app.kubernetes.io/name": 1, "no": 2, "True": 3, "1": 4, "a: b": 5, "": 6});
+        let wanted = "app.kubernetes.io/name: 1\n\"no\": 2\n\"True\": 3\n\"1\": 4\n\"a: b\": 5\n\"\": 6\n";
+        assert_eq!(document(&value), wanted);
+        assert_eq!(documents(wanted.as_bytes()).unwrap(), [value]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod disks;
 pub mod files;
 pub mod git;
 pub mod kubevirt;
-mod kustomize;
+mod layout_tools;
 pub mod pipeline;
 pub mod proxy;
 mod said;
@@ -20,4 +20,4 @@ pub mod syscalls;
 pub mod usage;
 mod virt_api;
 
-pub use kustomize::kustomize;
+pub use layout_tools::{helm, kustomize};

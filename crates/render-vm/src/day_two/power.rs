@@ -3,6 +3,7 @@
 use step::Failure;
 use vm::day_two::{Operation, Request};
 use vm::definition::{Definition, Machine};
+use vm::edit::Fault;
 use vm::edit::power::{self, HALTED};
 use vm::operation::{Before, Phase};
 
@@ -25,7 +26,7 @@ pub(super) fn power(edits: &mut Edits<'_>, operation: &Operation) -> Result<Befo
 /// Halt the machine, if it is not.
 pub(super) fn off(edits: &mut Edits<'_>) -> Result<Before, Failure> {
     let (machine, name) = (machine(edits.definition)?, name(edits.definition));
-    edits.edit(&machine.power_path, |text| power::in_base(text, name)?.off())?;
+    edits.edit(&machine.power_path, |text| value(text, machine, name)?.off())?;
     Ok(before(machine))
 }
 
@@ -41,7 +42,7 @@ pub(super) fn back_on(edits: &mut Edits<'_>, request: &Request) -> Result<Before
 /// Let the machine run, if it does not.
 fn on(edits: &mut Edits<'_>, strategy: Option<&str>) -> Result<Before, Failure> {
     let (machine, name) = (machine(edits.definition)?, name(edits.definition));
-    edits.edit(&machine.power_path, |text| power::in_base(text, name)?.on(strategy))?;
+    edits.edit(&machine.power_path, |text| value(text, machine, name)?.on(strategy))?;
     Ok(before(machine))
 }
 
@@ -56,6 +57,10 @@ fn strategy_before_off(definition: &Definition) -> Option<&str> {
 
 fn before(machine: &Machine) -> Before {
     Before { run_strategy: Some(machine.run_strategy.clone()), ..Before::default() }
+}
+
+fn value(text: &str, machine: &Machine, name: power::Machine<'_>) -> Result<power::Power, Fault> {
+    if machine.is_in_values() { power::in_values(text) } else { power::in_base(text, name) }
 }
 
 fn name(definition: &Definition) -> power::Machine<'_> {

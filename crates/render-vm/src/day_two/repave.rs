@@ -16,7 +16,7 @@ use crate::files::{Refused, Wanted};
 use crate::site::Site;
 use crate::template::{Template, Templates};
 
-use super::{earlier, kustomization, machine, no, resize};
+use super::{earlier, kustomization, machine, no, resize, values};
 
 /// Put a new boot disk beside the old one, and let the machine boot from it.
 pub(super) fn repave(
@@ -41,8 +41,8 @@ pub(super) fn repave(
     }
 
     let (claim, file) = (request.volume(ROOT), disk::root_file(&request.generation()));
-    let place = format!("{}/{file}", folder(definition)?);
-    if definition.files.contains_key(&place) {
+    let place = place(definition, &file)?;
+    if !machine.is_in_values() && definition.files.contains_key(&place) {
         return Err(no(&format!("`{place}` is there already")));
     }
     let content = Content::new(image, target, site.image_source.as_ref());
@@ -57,8 +57,12 @@ pub(super) fn repave(
     let text = wanted.render(templates).map_err(|error: Refused| {
         Failure::new(Kind::Internal, error.to_string()).hint("this is a bug; report it with the request")
     })?;
-    edits.write(place.clone(), text);
-    kustomization::add(edits, &place)?;
+    if machine.is_in_values() {
+        values::add(edits, machine, &claim, &text)?;
+    } else {
+        edits.write(place.clone(), text);
+        kustomization::add(edits, &place)?;
+    }
     boot_from(edits, machine, &claim)?;
     Ok(before(definition, old))
 }
@@ -68,9 +72,8 @@ pub(super) fn rollback(edits: &mut Edits<'_>, request: &Request) -> Result<Befor
     let (now, before_repave) = begun(edits, request, Phase::Cleanup)?;
     let claim = before_repave.boot_claim.as_deref().ok_or_else(|| no("the record names no old boot disk"))?;
     boot_from(edits, machine(edits.definition)?, claim)?;
-    let place = format!("{}/{}", folder(edits.definition)?, disk::root_file(&request.generation()));
-    edits.remove(&place);
-    kustomization::remove(edits, &place)?;
+    let place = place(edits.definition, &disk::root_file(&request.generation()))?;
+    take_away(edits, &place, &request.volume(ROOT))?;
     Ok(now)
 }
 
@@ -89,16 +92,30 @@ pub(super) fn cleanup(edits: &mut Edits<'_>, request: &Request, spec: &Repave) -
         return Err(no(&format!("the machine still has the old boot disk `{claim}`")));
     }
     proves_itself(machine)?;
-    edits.remove(&place);
-    kustomization::remove(edits, &place)?;
+    take_away(edits, &place, claim)?;
     Ok(now)
 }
 
-/// Where the machine's disks lie: beside it where its folder lists its files, as that of a base does.
-fn folder(definition: &Definition) -> Result<String, Failure> {
-    let beside = machine(definition)?.folder();
+/// Where the file of one of the machine's disks lies: beside the machine where its folder lists its files, as that of a base does;
+/// in values it is the same.
+fn place(definition: &Definition, file: &str) -> Result<String, Failure> {
+    let machine = machine(definition)?;
+    if machine.is_in_values() {
+        return Ok(machine.path.clone());
+    }
+    let beside = machine.folder();
     let listed = definition.files.contains_key(&format!("{beside}/{KUSTOMIZATION_FILE}"));
-    Ok(if listed { beside.to_owned() } else { definition.target.path() })
+    Ok(if listed { format!("{beside}/{file}") } else { format!("{}/{file}", definition.target.path()) })
+}
+
+/// Remove what makes the claim: a file of its own, or its place in the values.
+fn take_away(edits: &mut Edits<'_>, place: &str, claim: &str) -> Result<(), Failure> {
+    let machine = machine(edits.definition)?;
+    if machine.is_in_values() {
+        return values::remove(edits, machine, claim);
+    }
+    edits.remove(place);
+    kustomization::remove(edits, place)
 }
 
 /// The old disk goes when the machine came up on the new one. One that is off never does, and its new disk may not even be made:
@@ -136,7 +153,7 @@ fn before(definition: &Definition, disk: &Disk) -> Before {
 
 /// The old disk's file has to hold nothing else: it is removed in the end.
 fn alone(definition: &Definition, disk: &Disk) -> Result<(), Failure> {
-    let Some(file) = &disk.file else { return Ok(()) };
+    let Some(file) = disk.file.as_ref().filter(|file| !vm::chart::is_values(file)) else { return Ok(()) };
     let documents = definition.files.get(file).map(|bytes| vm::yaml::documents(bytes));
     match documents {
         Some(Ok(documents)) if documents.len() == 1 => Ok(()),
@@ -160,7 +177,7 @@ fn boot_from(edits: &mut Edits<'_>, machine: &Machine, claim: &str) -> Result<()
 /// How the new disk is stored: as the old one, as large as it has grown.
 fn storage(definition: &Definition, old: &Disk) -> Result<Storage, Failure> {
     let document = old.file.as_ref().and_then(|file| {
-        let documents = vm::yaml::documents(definition.files.get(file)?).ok()?;
+        let documents = vm::chart::objects(file, definition.files.get(file)?).ok()?;
         documents.into_iter().find(|d| d.pointer("/metadata/name").is_some_and(|name| *name == old.claim))
     });
     let place = document.as_ref().and_then(|document| {

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use step::{Failure, Kind};
+use vm::chart;
 use vm::day_two::{NewCompute, Operation, Resize};
 use vm::definition::{Definition, Disk, Machine};
-use vm::edit::path;
+use vm::edit::{Document, path};
 use vm::operation::{Before, OldSize, Phase};
 use vm::quantity::Quantity;
 
@@ -118,9 +119,14 @@ fn set_size(
             .ok_or_else(|| no("the machine's memory is not in `spec.template.spec.domain.memory.guest`"))?;
         before.memory = Some(guest.to_owned());
         let at = path("spec.template.spec.domain.memory.guest");
-        edits.machine_in(&machine.memory_path, |document| {
-            document.set(&at, &wanted.to_string().into()).map(Some)
-        })?;
+        let wanted = wanted.to_string().into();
+        if machine.is_in_values() {
+            edits.edit(&machine.memory_path, |text| {
+                Document::only(text)?.set(&path(chart::MEMORY), &wanted).map(Some)
+            })?;
+        } else {
+            edits.machine_in(&machine.memory_path, |document| document.set(&at, &wanted).map(Some))?;
+        }
     }
     Ok(())
 }

@@ -1,27 +1,33 @@
 //! The layouts: each built by its own tool, and the same objects as the plain manifests.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use render_vm::{Files, Site, Templates, render};
+use render_vm::{Files, Layout, Site, Templates, render};
 use serde_json::{Value, json};
 use vm::definition::Definition;
 use vm::edit::power::{self, Overlay};
 
 use crate::day_two::{Repository, life};
+use crate::lock::HOSTILE;
 use crate::{all_requests, site};
 
-static KUSTOMIZE: LazyLock<std::path::PathBuf> = LazyLock::new(|| testbed::kustomize().unwrap());
+static KUSTOMIZE: LazyLock<PathBuf> = LazyLock::new(|| testbed::kustomize().unwrap());
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| testbed::helm().unwrap());
 
 pub(crate) fn in_overlay() -> Site {
-    Site { environment: Some("prod".parse().unwrap()), ..site() }
+    Site { layout: Layout::Kustomize { environment: "prod".parse().unwrap() }, ..site() }
+}
+
+pub(crate) fn in_chart() -> Site {
+    Site { layout: Layout::HelmValues, ..site() }
 }
 
 type Objects = BTreeMap<(String, String), Value>;
 
-/// What Kustomize makes of the folder that the Application names; the Application goes with it, without that folder.
+/// What Kustomize, or Helm, makes of the source that the Application names; the Application goes with it, without that source.
 fn built(files: &BTreeMap<String, Vec<u8>>, target: &vm::request::Target) -> Objects {
     let repository = tempfile::tempdir().unwrap();
     for (path, bytes) in files {
@@ -32,9 +38,23 @@ fn built(files: &BTreeMap<String, Vec<u8>>, target: &vm::request::Target) -> Obj
     let read = |bytes: &[u8]| vm::yaml::documents(bytes).unwrap();
     let Some(application) = files.get(&target.application_path()) else { return Objects::new() };
     let mut application = read(application).remove(0);
-    let folder = application["spec"]["source"]["path"].take();
-    let folder = repository.path().join(folder.as_str().unwrap());
-    let output = Command::new(&*KUSTOMIZE).args(["build", "."]).current_dir(folder).output().unwrap();
+    let source = application["spec"]["source"].as_object_mut().unwrap();
+    let folder = repository.path().join(source.remove("path").unwrap().as_str().unwrap());
+    // as Argo CD runs them
+    let mut command = if let Some(helm) = source.remove("helm") {
+        let mut command = Command::new(&*HELM);
+        command.args(["template", ".", "--name-template", helm["releaseName"].as_str().unwrap()]);
+        command.args(["--namespace", target.namespace.as_str(), "--include-crds"]);
+        for file in helm["valueFiles"].as_array().into_iter().flatten() {
+            command.args(["--values", file.as_str().unwrap()]);
+        }
+        command
+    } else {
+        let mut command = Command::new(&*KUSTOMIZE);
+        command.args(["build", "."]);
+        command
+    };
+    let output = command.current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut objects = read(&output.stdout);
     objects.push(application);
@@ -47,13 +67,13 @@ fn bytes(files: Files) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn an_overlay_builds_to_the_plain_manifests() {
+fn every_layout_builds_to_the_plain_manifests() {
     let templates = Templates::new().unwrap();
     let mut number = 0;
     for (name, request) in all_requests() {
         let target = &request.spec.target;
-        let [plain, overlay] =
-            [site(), in_overlay()].map(|site| bytes(render(&templates, &request, &site).unwrap()));
+        let [plain, overlay, chart] = [site(), in_overlay(), in_chart()]
+            .map(|site| bytes(render(&templates, &request, &site).unwrap()));
         // what Kubernetes reads of the plain layout, as it lies there: no tool has touched it
         let mut expected = Objects::new();
         for (path, text) in &plain {
@@ -64,29 +84,30 @@ fn an_overlay_builds_to_the_plain_manifests() {
                 expected.insert(key, object);
             }
         }
-        let mut found = built(&overlay, target);
-        found.retain(|(kind, _), _| kind != "\"Application\"");
-        assert_eq!(found, expected, "{name}");
-        assert_eq!(built(&plain, target), built(&overlay, target), "{name}");
-        assert_eq!(plain.get(&target.namespace_path()), overlay.get(&target.namespace_path()));
+        let of_plain = Definition::read(&plain, target).unwrap().machine.unwrap();
+        for (files, power) in [(&overlay, "overlays/prod/power.yaml"), (&chart, "values.yaml")] {
+            let mut found = built(files, target);
+            assert_eq!(built(&plain, target), found, "{name}");
+            found.retain(|(kind, _), _| kind != "\"Application\"");
+            assert_eq!(found, expected, "{name}");
+            assert_eq!(plain.get(&target.namespace_path()), files.get(&target.namespace_path()));
+            let machine = Definition::read(files, target).unwrap().machine.unwrap();
+            assert_eq!(machine.power_path, format!("{}/{power}", target.path()));
+            assert_eq!(machine.document, of_plain.document, "{name}");
+        }
         number += expected.len();
-        let definition = Definition::read(&overlay, target).unwrap();
-        assert_eq!(
-            definition.machine.unwrap().power_path,
-            format!("{}/overlays/prod/power.yaml", target.path())
-        );
     }
     assert!(number > 40, "{number} objects");
 }
 
-/// Every operation is carried out in both layouts; after every phase they build to the same.
+/// Every operation is carried out in every layout; after every phase they build to the same.
 #[test]
-fn operations_leave_both_layouts_the_same() {
+fn operations_leave_all_layouts_the_same() {
     for name in ["linux-golden", "linux-registry"] {
         let (_, request) =
             all_requests().into_iter().find(|(found, _)| *found == format!("examples/{name}")).unwrap();
         let templates = Templates::new().unwrap();
-        let [mut plain, mut overlay] = [site(), in_overlay()].map(|site| Repository {
+        let [mut plain, mut overlay, mut chart] = [site(), in_overlay(), in_chart()].map(|site| Repository {
             files: bytes(render(&templates, &request, &site).unwrap()),
             target: request.spec.target.clone(),
         });
@@ -103,11 +124,12 @@ fn operations_leave_both_layouts_the_same() {
             if operation == "undelete" && plain.definition().archived.len() > 1 {
                 continue;
             }
-            let [a, b] = [&mut plain, &mut overlay].map(|repository| {
+            let [a, b, c] = [&mut plain, &mut overlay, &mut chart].map(|repository| {
                 repository.run(id, operation, &spec, phase.word());
                 built(&repository.files, &repository.target)
             });
             assert_eq!(a, b, "{name}: {operation} {phase}");
+            assert_eq!(a, c, "{name}: {operation} {phase}");
             strategies
                 .extend(a.values().filter_map(|o| o.pointer("/spec/runStrategy")).map(ToString::to_string));
         }
@@ -136,6 +158,21 @@ fn the_power_of_an_overlay_is_one_that_stop_start_vm_edits() {
     assert!(found.power.off().unwrap().unwrap().contains("runStrategy: \"Halted\""));
 }
 
+/// And `stop-start-vm --file` that of values.
+#[test]
+fn the_power_in_values_is_one_that_stop_start_vm_edits() {
+    let request = crate::request("container-disk");
+    let files = render(&Templates::new().unwrap(), &request, &in_chart()).unwrap();
+    let target = &request.spec.target;
+    let machine = power::Machine { namespace: target.namespace.as_str(), name: target.name.as_str() };
+    let text = &files[&format!("{}/values.yaml", target.path())];
+    let off = power::in_base(text, machine).unwrap().off().unwrap().unwrap();
+    assert_eq!(off, text.replacen("runStrategy: \"Always\"", "runStrategy: \"Halted\"", 1));
+    let other = power::Machine { name: "other", ..machine };
+    let said = power::in_base(text, other).unwrap_err().to_string();
+    assert_eq!(said, format!("it has no VirtualMachine `{}/other`", target.namespace));
+}
+
 #[test]
 fn what_cannot_be_read_of_an_overlay_says_where() {
     let request = crate::request("container-disk");
@@ -145,4 +182,136 @@ fn what_cannot_be_read_of_an_overlay_says_where() {
     files.insert(power.clone(), b"spec: {running: true}\n".to_vec());
     let said = Definition::read(&files, target).unwrap_err().to_string();
     assert_eq!(said, format!("`{power}`: it has no text at `/spec/runStrategy`"));
+}
+
+/// A value is data to the chart, whatever it looks like to Helm or to a parser of YAML.
+#[test]
+fn values_come_out_of_the_chart_as_they_went_in() {
+    let templates = Templates::new().unwrap();
+    let request = crate::request("container-disk");
+    let target = &request.spec.target;
+    let folder = target.path();
+    let mut files = bytes(render(&templates, &request, &in_chart()).unwrap());
+    let path = format!("{folder}/values.yaml");
+    let mut values = vm::yaml::documents(&files[&path]).unwrap().remove(0);
+    let hostile = HOSTILE.iter().chain(&[
+        "{{ .Values }}",
+        "{{- fail \"evaluated\" }}",
+        "{{ include \"x\" . }}",
+        "---\n",
+        "a\n---\nb\n",
+        "a\n\n",
+    ]);
+    // what Kustomize cannot read is refused before (`cloud_init`), and what YAML has no place for is no value of a request
+    let texts: serde_json::Map<String, Value> = hostile
+        .filter(|text| {
+            !text.chars().any(|c| {
+                c.is_control() && !matches!(c, '\n' | '\t' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}')
+            })
+        })
+        .enumerate()
+        .map(|(number, text)| (format!("k{number}"), json!(text)))
+        .collect();
+    assert!(texts.len() > 60, "{}", texts.len());
+    let keys: serde_json::Map<String, Value> =
+        texts.values().map(|text| (text.as_str().unwrap().to_owned(), json!(1))).collect();
+    values["virtualMachine"]["metadata"]["annotations"] = texts.clone().into();
+    values["virtualMachine"]["spec"]["odd"] =
+        json!({"keys": keys, "empty": {}, "list": [], "number": 1_234_567_890_123_i64});
+    let wanted = values["virtualMachine"]["spec"]["odd"].clone();
+    files.insert(path, vm::yaml::document(&values).into_bytes());
+    let built = built(&files, target);
+    let (_, machine) = built.iter().find(|((kind, _), _)| kind == "\"VirtualMachine\"").unwrap();
+    for (key, text) in &texts {
+        assert_eq!(machine["metadata"]["annotations"][key], *text);
+    }
+    assert_eq!(machine["spec"]["odd"], wanted);
+}
+
+/// Further values of an environment go before those of the chart, for Helm and for every operation.
+#[test]
+fn values_of_an_environment_are_edited_where_they_are() {
+    let (_, request) =
+        all_requests().into_iter().find(|(found, _)| *found == "examples/linux-registry").unwrap();
+    let files = bytes(render(&Templates::new().unwrap(), &request, &in_chart()).unwrap());
+    let mut repository = Repository { files, target: request.spec.target };
+    let target = repository.target.clone();
+    repository.set("values-prod.yaml", "# of prod\nrunStrategy: Manual # by hand\nmemory: 24Gi\n");
+    let application = String::from_utf8(repository.files[&target.application_path()].clone()).unwrap();
+    let helm = "    helm:\n      releaseName: \"virtual-machine\"\n";
+    assert!(application.contains(helm), "{application}");
+    let with = |more: &str| application.replace(helm, &format!("{helm}{more}")).into_bytes();
+    repository
+        .files
+        .insert(target.application_path(), with("      valueFiles: [values.yaml, ./values-prod.yaml]\n"));
+    let own = repository.text("values.yaml").to_owned();
+    repository.run("R1", "stop", &json!({}), "power");
+    assert_eq!(
+        repository.text("values-prod.yaml"),
+        "# of prod\nrunStrategy: Halted # by hand\nmemory: 24Gi\n"
+    );
+    let resize = json!({"compute": {"memory": "32Gi"}, "allowRestart": true});
+    repository.run("R2", "resize", &resize, "resize");
+    repository.run("R3", "start", &json!({}), "power");
+    assert_eq!(
+        repository.text("values-prod.yaml"),
+        "# of prod\nrunStrategy: Manual # by hand\nmemory: 32Gi\n"
+    );
+    assert_eq!(repository.text("values.yaml"), own);
+    let built = built(&repository.files, &target);
+    let (_, machine) = built.iter().find(|((kind, _), _)| kind == "\"VirtualMachine\"").unwrap();
+    assert_eq!(*machine, repository.definition().machine.unwrap().document);
+
+    // what no operation could edit
+    let path = target.application_path();
+    for (more, why) in [
+        (
+            "      valueFiles: [../values.yaml]\n",
+            "`spec.source.helm.valueFiles` names `../values.yaml`, which is not in the machine's folder",
+        ),
+        (
+            "      valuesObject: {runStrategy: Always}\n",
+            "`spec.source.helm.valuesObject` goes before every file that an operation could edit",
+        ),
+        (
+            "      parameters: [{name: runStrategy, value: Always}]\n",
+            "`spec.source.helm.parameters` goes before every file that an operation could edit",
+        ),
+    ] {
+        repository.files.insert(path.clone(), with(more));
+        let said = Definition::read(&repository.files, &target).unwrap_err().to_string();
+        assert_eq!(said, format!("`{path}`: {why}"));
+    }
+}
+
+/// What the chart does not know, or KubeVirt would refuse, Helm refuses by the chart's schema.
+#[test]
+fn a_misspelt_value_is_refused_by_helm() {
+    let request = crate::request("container-disk");
+    let files = render(&Templates::new().unwrap(), &request, &in_chart()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let Some(path) = path.strip_prefix(&format!("{}/", request.spec.target.path())) else { continue };
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let helm = |arguments: &[&str]| {
+        Command::new(&*HELM)
+            .args(["template", "."])
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    assert!(helm(&["--set", "runStrategy=Manual"]).status.success());
+    for (set, said) in [
+        ("runstrategy=Halted", "additional properties 'runstrategy' not allowed"),
+        ("runStrategy=Off", "at '/runStrategy': value must be one of"),
+        ("memory=8", "at '/memory': got number, want string"),
+    ] {
+        let output = helm(&["--set", set]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(said), "{set}: {error}");
+    }
 }

@@ -339,3 +339,32 @@ fn an_address_with_a_password_is_refused_and_not_shown() {
         assert_eq!(said, (2, String::new(), expected));
     }
 }
+
+/// An environment has an overlay in one layout; elsewhere it would be left out without a word.
+#[test]
+fn an_environment_is_for_the_layout_kustomize_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out");
+    let request = request_file("container-disk");
+    let refused = |flags: &[&str]| {
+        let (code, out, error) = render(&request, &[&[flag("output", &output).as_str()], flags].concat());
+        assert_eq!((code, out.as_str(), output.exists()), (2, "", false), "{error}");
+        error
+    };
+    let alone = "error: `--environment` is for the layout `kustomize` alone\nhint: leave it out, or add `--layout kustomize`\n";
+    assert_eq!(refused(&["--environment=prod"]), alone);
+    assert_eq!(refused(&["--environment=prod", "--layout=manifests"]), alone);
+    assert_eq!(refused(&["--environment=prod", "--layout=helm-values"]), alone);
+    let needed =
+        "error: `--layout kustomize` needs `--environment`\nhint: it names the overlay, such as `prod`\n";
+    assert_eq!(refused(&["--layout=kustomize"]), needed);
+    // as the Task gives a param that is left empty
+    assert_eq!(refused(&["--layout=kustomize", "--environment="]), needed);
+    let (code, _, error) =
+        render(&request, &["--layout=helm-values", "--environment=", &flag("output", &output)]);
+    assert_eq!(code, 0, "{error}");
+    let files = ["Chart.yaml", "request.yaml", "templates/objects.yaml", "values.schema.json", "values.yaml"];
+    for file in files.map(|file| format!("vms/in-cluster/team-a/web-01/{file}")) {
+        assert!(output.join(&file).is_file(), "{file}");
+    }
+}

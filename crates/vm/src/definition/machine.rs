@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Unreadable, overlay};
+use crate::chart;
 use crate::layout::{DELETE_PROTECTION_LABEL, OPERATIONS, PROTECTED_LABEL, ROOT};
 use crate::quantity;
 use crate::request::Target;
-use crate::yaml;
 
 /// A machine as Git has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
     /// The file that holds it, by path in the repository.
     pub path: String,
-    /// The file that says whether it runs: the same, or one of the overlay that it is applied by.
+    /// The file that says whether it runs: the same, one of the overlay that it is applied by, or further values of its chart.
     pub power_path: String,
     /// The file that says how much memory it has, likewise.
     pub memory_path: String,
-    /// Which of the file's documents it is, from 0; empty ones do not count.
+    /// Which of the file's objects it is, from 0; empty documents do not count.
     pub index: usize,
     /// The `VirtualMachine`, with what the overlay sets.
     pub document: Value,
@@ -104,7 +104,7 @@ impl Machine {
             if !manifest || within.starts_with(&format!("{OPERATIONS}/")) || overlay::is_patch(within) {
                 continue;
             }
-            match yaml::documents(bytes) {
+            match chart::objects(path, bytes) {
                 Ok(documents) => {
                     for (index, document) in documents.into_iter().enumerate() {
                         match kind(&document) {
@@ -177,6 +177,11 @@ impl Machine {
     /// The name of the file that holds it.
     pub fn file(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether it stands in the values of a chart.
+    pub fn is_in_values(&self) -> bool {
+        chart::is_values(&self.path)
     }
 
     /// Whether Git wants it to run: all strategies but `Halted`.

@@ -12,6 +12,7 @@ use super::{Document, Step, child_index, write};
 impl Document<'_> {
     /// Replace the scalar at the path by another; its quotes stay where the new value allows it.
     pub fn set(&self, path: &[Step], value: &Value) -> Result<String, Fault> {
+        let path = &self.full(path);
         self.unshared(path)?;
         let node = self.node(path)?;
         let Data::Scalar { style, .. } = &node.data else {
@@ -40,6 +41,7 @@ impl Document<'_> {
         path: &[Step],
         edit: impl FnOnce(&str) -> Result<String, Fault>,
     ) -> Result<String, Fault> {
+        let path = &self.full(path);
         self.unshared(path)?;
         let node = self.node(path)?;
         let Data::Scalar { value: Value::String(inner), .. } = &node.data else {
@@ -67,6 +69,7 @@ impl Document<'_> {
 
     /// Put an item at the end of the sequence at the path.
     pub fn append(&self, path: &[Step], item: &Value) -> Result<String, Fault> {
+        let path = &self.full(path);
         self.unshared(path)?;
         let node = self.node(path)?;
         let Data::Sequence { flow, items } = &node.data else {
@@ -94,6 +97,7 @@ impl Document<'_> {
 
     /// Take out an item of a sequence: the path's last step says which.
     pub fn remove_item(&self, path: &[Step]) -> Result<String, Fault> {
+        let path = &self.full(path);
         let Some((step, parent)) = path.split_last() else {
             return Err(Fault::new(Sort::Shape, "the document is no item of a list"));
         };
@@ -123,6 +127,7 @@ impl Document<'_> {
 
     /// Take out a key of a mapping with its value: the path's last step is the key. Comments above it stay.
     pub fn remove_key(&self, path: &[Step]) -> Result<String, Fault> {
+        let path = &self.full(path);
         let Some((step, parent)) = path.split_last() else {
             return Err(Fault::new(Sort::Shape, "the document is no key of a mapping"));
         };
@@ -154,12 +159,13 @@ impl Document<'_> {
 
     /// Put a key with its value at the end of the mapping at the path.
     pub fn insert_key(&self, path: &[Step], key: &str, value: &Value) -> Result<String, Fault> {
+        let path = &self.full(path);
         self.unshared(path)?;
         let node = self.node(path)?;
         let Data::Mapping { flow, entries } = &node.data else {
             return Err(Fault::new(Sort::Shape, format!("{} is no mapping", shown(path))));
         };
-        let mut full = path.to_vec();
+        let mut full = path.clone();
         full.push(key.into());
         if entries.iter().any(|entry| entry.key == key) {
             return Err(Fault::new(Sort::Several, format!("{} is there already", shown(&full))));

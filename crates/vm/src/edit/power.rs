@@ -114,15 +114,24 @@ impl Power {
     }
 }
 
-/// The value in the machine's own document; the text may hold other documents.
+/// The value in the machine's own document; the text may hold other documents. Beside a machine that stands in the values of a
+/// chart it is [`crate::chart::RUN_STRATEGY`].
 pub fn in_base(text: &str, machine: Machine<'_>) -> Result<Power, Fault> {
     let object = Object { group: GROUP, kind: KIND, namespace: Some(machine.namespace), name: machine.name };
     let document = Document::object(text, &object)?;
     let index = document_index(text, &document)?;
+    if document.is_in_values() {
+        return in_values(text);
+    }
     in_spec(text, &document, index, &[])?.ok_or_else(|| {
         Fault::new(Sort::Missing, "it has neither `spec.runStrategy` nor `spec.running`")
             .hint(format!("add `runStrategy: {ALWAYS}` to its `spec`"))
     })
+}
+
+/// The value in a file of values for the chart that [`crate::chart`] is about.
+pub fn in_values(text: &str) -> Result<Power, Fault> {
+    declared(text, &Document::only(text)?, 0, &path(crate::chart::RUN_STRATEGY), true)
 }
 
 /// The value in a patch for the machine: a strategic merge patch with its name, or a JSON patch, which has no name; `None` if

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::chart;
 use crate::definition::{Definition, Disk};
 use crate::layout::OPERATIONS;
 use crate::rules::looks_secret;
-use crate::yaml;
 
 /// Its role, its claim and its size, as far as that is known.
 pub(super) fn named(definition: &Definition, disk: &Disk) -> String {
@@ -30,7 +30,7 @@ pub(super) fn makers(definition: &Definition) -> BTreeMap<String, Value> {
     let records = format!("{}/{OPERATIONS}/", definition.target.path());
     let files = definition.files.iter().filter(|(path, _)| !path.starts_with(&records));
     // what cannot be read is no manifest, or was told when the machine was looked for
-    let documents = files.filter_map(|(_, bytes)| yaml::documents(bytes).ok()).flatten();
+    let documents = files.filter_map(|(path, bytes)| chart::objects(path, bytes).ok()).flatten();
     let of_disk =
         |document: &Value| matches!(text(document, "/kind"), Some("DataVolume" | "PersistentVolumeClaim"));
     documents

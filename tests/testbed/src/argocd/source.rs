@@ -42,6 +42,9 @@ impl Repository {
         if there.is_empty() {
             return Err(format!("{folder}: app path does not exist"));
         }
+        if there.contains(&format!("{folder}/Chart.yaml").as_str()) {
+            return Err("the stand-in for Argo CD knows no Helm".to_owned());
+        }
         let mut files = Vec::new();
         let kustomization = format!("{folder}/kustomization.yaml");
         if there.contains(&kustomization.as_str()) {

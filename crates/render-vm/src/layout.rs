@@ -1,0 +1,61 @@
+//! The layouts: the same objects in other files.
+
+use serde_json::{Value, json};
+use vm::layout::{BASE, KUSTOMIZATION_FILE, MEMORY_FILE, POWER_FILE};
+use vm::name::Label;
+use vm::request::Request;
+
+use crate::chart;
+use crate::files::{Files, Refused, Wanted};
+use crate::site::Site;
+use crate::template::Template;
+
+/// How the files are laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Plain manifests, listed for Kustomize.
+    Manifests,
+    /// The same as a base of Kustomize, and the overlay of an environment, by which the machine is applied.
+    Kustomize {
+        /// Which.
+        environment: Label,
+    },
+    /// Values of Helm, and the chart that prints the manifests of them.
+    HelmValues,
+}
+
+/// The files as the layout has them.
+pub(crate) fn packed(files: Files, request: &Request, site: &Site) -> Result<Files, Refused> {
+    match site.layout {
+        Layout::HelmValues => chart::packed(files, &request.spec.target),
+        Layout::Manifests | Layout::Kustomize { .. } => Ok(files),
+    }
+}
+
+/// The overlay of an environment: what may differ between environments, each in a file that operations edit.
+pub(crate) fn overlay(request: &Request, environment: &Label) -> Vec<Wanted> {
+    let spec = &request.spec;
+    let (name, namespace) = (spec.target.name.to_string(), spec.target.namespace.to_string());
+    let patch = |file, template, key: &str, value: Value| {
+        let context = json!({ "name": name, "namespace": namespace, key: value });
+        (file, template, context, Some(name.clone()), Some(namespace.clone()))
+    };
+    let mut files =
+        vec![patch(POWER_FILE, Template::Power, "run_strategy", json!(spec.power.run_strategy()))];
+    // an instance type brings its own
+    files.extend(
+        spec.compute.memory.map(|memory| patch(MEMORY_FILE, Template::Memory, "memory", json!(memory))),
+    );
+    let patches: Vec<&str> = files.iter().map(|(file, ..)| *file).collect();
+    let list = json!({ "base": format!("../../{BASE}"), "patches": patches });
+    files.push((KUSTOMIZATION_FILE, Template::Overlay, list, None, None));
+    let folder = spec.target.overlay_path(environment);
+    let wanted = files.into_iter().map(|(file, template, context, name, namespace)| Wanted {
+        path: format!("{folder}/{file}"),
+        template,
+        context,
+        name,
+        namespace,
+    });
+    wanted.collect()
+}

@@ -126,7 +126,7 @@ pub fn wanted(request: &Request, site: &Site) -> Result<Vec<Wanted>, Refused> {
     let kustomization = Wanted {
         path: format!("{folder}/{KUSTOMIZATION_FILE}"),
         template: Template::Kustomization,
-        context: json!({ "resources": resources }),
+        context: json!({ "resources": resources, "configurations": site.layout.configurations() }),
         name: None,
         namespace: None,
     };

@@ -24,11 +24,31 @@ pub enum Layout {
     HelmValues,
 }
 
+/// What Kustomize has to know of the kinds in a base, so that overlays can rename them.
+const CONFIGURATION: (&str, &str) =
+    ("kustomizeconfig.yaml", include_str!("../templates/kustomizeconfig.yaml"));
+
+impl Layout {
+    /// The files beside the list of a machine's files that Kustomize is configured by.
+    pub(crate) const fn configurations(&self) -> &'static [&'static str] {
+        match self {
+            Self::Kustomize { .. } => &[CONFIGURATION.0],
+            Self::Manifests | Self::HelmValues => &[],
+        }
+    }
+}
+
 /// The files as the layout has them.
-pub(crate) fn packed(files: Files, request: &Request, site: &Site) -> Result<Files, Refused> {
+pub(crate) fn packed(mut files: Files, request: &Request, site: &Site) -> Result<Files, Refused> {
+    let target = &request.spec.target;
     match site.layout {
-        Layout::HelmValues => chart::packed(files, &request.spec.target),
-        Layout::Manifests | Layout::Kustomize { .. } => Ok(files),
+        Layout::Manifests => Ok(files),
+        Layout::Kustomize { .. } => {
+            let (file, text) = CONFIGURATION;
+            files.insert(format!("{}/{BASE}/{file}", target.path()), text.to_owned());
+            Ok(files)
+        }
+        Layout::HelmValues => chart::packed(files, target),
     }
 }
 

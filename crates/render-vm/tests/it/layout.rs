@@ -139,6 +139,60 @@ fn operations_leave_all_layouts_the_same() {
     }
 }
 
+/// An overlay that people add, with a prefix, a power and a memory of its own: a machine with disks of its own.
+#[test]
+fn an_overlay_of_another_environment_has_names_of_its_own() {
+    let (_, request) =
+        all_requests().into_iter().find(|(found, _)| *found == "examples/linux-registry").unwrap();
+    let files = bytes(render(&Templates::new().unwrap(), &request, &in_overlay()).unwrap());
+    let mut repository = Repository { files, target: request.spec.target };
+    let target = repository.target.clone();
+    let of_prod = built(&repository.files, &target);
+    let list = repository.text("overlays/prod/kustomization.yaml").to_owned();
+    let list = list.replace("resources:", "namePrefix: staging-\nresources:");
+    repository.set("overlays/staging/kustomization.yaml", &list);
+    for (file, from, to) in [("power.yaml", "Halted", "Always"), ("memory.yaml", "8Gi", "2Gi")] {
+        let text = repository.text(&format!("overlays/prod/{file}"));
+        assert!(text.contains(from), "{text}");
+        let text = text.replace(from, to);
+        repository.set(&format!("overlays/staging/{file}"), &text);
+    }
+    // not read, and not taken for a second machine
+    let patch = repository.text("overlays/staging/power.yaml").to_owned();
+    repository.set("overlays/staging/own.yaml", &patch);
+    let read = repository.definition().machine.unwrap();
+    assert_eq!((read.run_strategy.as_str(), read.memory()), ("Halted", Some("8Gi")));
+
+    let mut files = repository.files.clone();
+    let application = String::from_utf8(files[&target.application_path()].clone()).unwrap();
+    files.insert(
+        target.application_path(),
+        application.replace("/overlays/prod", "/overlays/staging").into_bytes(),
+    );
+    let text = |objects: &Objects| {
+        let own = objects.iter().filter(|((kind, _), _)| kind != "\"Application\"");
+        own.map(|(_, object)| format!("{object:#}\n")).collect::<Vec<_>>().concat()
+    };
+    let (prod, staging) = (text(&of_prod), text(&built(&files, &target)));
+    let name = target.name.as_str();
+    let changed: Vec<(&str, &str)> = prod.lines().zip(staging.lines()).filter(|(a, b)| a != b).collect();
+    assert_eq!(prod.lines().count(), staging.lines().count());
+    assert_eq!(changed.len(), 5, "{changed:#?}");
+    for (was, is) in changed {
+        let renamed = was.replace(&format!("\"{name}"), &format!("\"staging-{name}"));
+        let own = was.replace("Halted", "Always").replace("8Gi", "2Gi");
+        assert!(is == renamed || is == own, "{was} {is}");
+    }
+    let claims = |text: &str, name: &str| text.matches(&format!("\"claimName\": \"{name}-")).count();
+    let number = claims(&prod, name);
+    assert!(number > 0, "{prod}");
+    assert_eq!(
+        (claims(&staging, name), claims(&staging, &format!("staging-{name}"))),
+        (0, number),
+        "{staging}"
+    );
+}
+
 /// `stop-start-vm --overlay` finds the same value.
 #[test]
 fn the_power_of_an_overlay_is_one_that_stop_start_vm_edits() {
@@ -182,6 +236,13 @@ fn what_cannot_be_read_of_an_overlay_says_where() {
     files.insert(power.clone(), b"spec: {running: true}\n".to_vec());
     let said = Definition::read(&files, target).unwrap_err().to_string();
     assert_eq!(said, format!("`{power}`: it has no text at `/spec/runStrategy`"));
+    let list = format!("{}/overlays/prod/kustomization.yaml", target.path());
+    files.insert(list.clone(), b"namePrefix: prod-\nresources: [../../base]\n".to_vec());
+    let said = Definition::read(&files, target).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        format!("`{list}`: its `namePrefix` gives the machine another name than that of its folder")
+    );
 }
 
 /// A value is data to the chart, whatever it looks like to Helm or to a parser of YAML.
@@ -190,9 +251,8 @@ fn values_come_out_of_the_chart_as_they_went_in() {
     let templates = Templates::new().unwrap();
     let request = crate::request("container-disk");
     let target = &request.spec.target;
-    let folder = target.path();
     let mut files = bytes(render(&templates, &request, &in_chart()).unwrap());
-    let path = format!("{folder}/values.yaml");
+    let path = format!("{}/values.yaml", target.path());
     let mut values = vm::yaml::documents(&files[&path]).unwrap().remove(0);
     let hostile = HOSTILE.iter().chain(&[
         "{{ .Values }}",

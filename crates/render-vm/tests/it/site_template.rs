@@ -7,8 +7,10 @@ use rand::rngs::StdRng;
 use render_vm::{Files, Lock, Templates, parse, render, render_by, wanted};
 use serde_json::{Value, json};
 use snapbox::Data;
+use vm::definition::Definition;
 use vm::request::{Request, Template};
 
+use crate::layout::{in_chart, in_overlay};
 use crate::lock::{HOSTILE, value};
 use crate::process::render as run;
 use crate::{fixtures, requests, site};
@@ -45,6 +47,18 @@ pub(crate) fn all() -> Vec<(String, Request, Files)> {
             (name, request, files)
         })
         .collect()
+}
+
+/// The layout does not ask who wrote the machine's template.
+#[test]
+fn the_example_is_the_same_machine_in_every_layout() {
+    let request = hardened();
+    let [plain, overlay, chart] = [site(), in_overlay(), in_chart()].map(|site| {
+        let files = render_by(&source(), &request, &site).unwrap();
+        let files = files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+        Definition::read(&files, &request.spec.target).unwrap().machine.unwrap().document
+    });
+    assert_eq!((&plain, &plain), (&overlay, &chart));
 }
 
 #[test]

@@ -121,6 +121,11 @@ impl Machine {
                 }
             }
         }
+        // what an overlay patches looks like a machine
+        let patched = |path: &str| overlay::is_in_one(path.strip_prefix(&folder).unwrap_or_default());
+        if machines.iter().any(|(path, ..)| !patched(path)) {
+            machines.retain(|(path, ..)| !patched(path));
+        }
         let named = |document: &Value| text(document, "/metadata/name") == Some(target.name.as_str());
         let other =
             machines.iter().find(|(_, _, document)| !named(document)).map(|(path, ..)| (*path).clone());

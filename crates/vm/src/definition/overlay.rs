@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Machine, Unreadable};
-use crate::layout::{MEMORY_FILE, OVERLAYS, POWER_FILE};
+use crate::layout::{KUSTOMIZATION_FILE, MEMORY_FILE, OVERLAYS, POWER_FILE};
 use crate::request::Target;
 use crate::yaml;
 
@@ -20,6 +20,11 @@ pub(super) fn is_patch(within: &str) -> bool {
     matches!(within.split('/').collect::<Vec<_>>()[..], [OVERLAYS, _, POWER_FILE | MEMORY_FILE])
 }
 
+/// Whether a file, by its path in the machine's folder, is one of an overlay.
+pub(super) fn is_in_one(within: &str) -> bool {
+    within.strip_prefix(OVERLAYS).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The machine as the overlay makes it, and where the values of the overlay are.
 pub(super) fn laid_over(
     mut machine: Machine,
@@ -27,6 +32,7 @@ pub(super) fn laid_over(
     target: &Target,
 ) -> Result<Machine, Unreadable> {
     let Some(folder) = applied(files, target)? else { return Ok(machine) };
+    named_as_its_folder(files, format!("{folder}/{KUSTOMIZATION_FILE}"))?;
     if let Some((path, value)) = value(files, format!("{folder}/{POWER_FILE}"), STRATEGY)? {
         set(&mut machine.document, &path, STRATEGY, &value)?;
         machine.run_strategy = value;
@@ -49,6 +55,20 @@ fn applied(files: &BTreeMap<String, Vec<u8>>, target: &Target) -> Result<Option<
     let named =
         sources.map(|source| source.trim_end_matches('/')).find(|source| source.starts_with(&overlays));
     Ok(named.map(str::to_owned))
+}
+
+/// Requests name a machine by its folder, and every step behind them looks for it by that name.
+fn named_as_its_folder(files: &BTreeMap<String, Vec<u8>>, path: String) -> Result<(), Unreadable> {
+    let Some(bytes) = files.get(&path) else { return Ok(()) };
+    let documents = yaml::documents(bytes).map_err(|why| Unreadable { path: path.clone(), why })?;
+    let renames = |key: &&str| documents.iter().any(|list| list.get(*key).is_some_and(|name| *name != ""));
+    match ["namePrefix", "nameSuffix"].into_iter().find(renames) {
+        None => Ok(()),
+        Some(key) => {
+            let why = format!("its `{key}` gives the machine another name than that of its folder");
+            Err(Unreadable { path, why })
+        }
+    }
 }
 
 /// The one value of a file of the overlay, if the file is there.

@@ -3,6 +3,7 @@
 mod access;
 mod disks;
 mod ends;
+mod layouts;
 mod patch;
 mod power;
 
@@ -39,6 +40,7 @@ pub(crate) const LANES: [&[(&str, Scenario)]; 3] = [
         ("resize-compute", disks::resize_compute),
         ("power-by-the-api-refused", power::by_api_refused),
         ("a-guest-that-ignores-acpi", power::force_after),
+        ("layout-helm-values", layouts::helm_values),
         ("one-operation-per-machine", power::one_at_a_time),
         ("power-by-the-api", power::by_api),
     ],
@@ -59,6 +61,7 @@ pub(crate) const LANES: [&[(&str, Scenario)]; 3] = [
         ("image-missing", image_missing),
         ("unschedulable", unschedulable),
         ("claim-missing", claim_missing),
+        ("layout-kustomize", layouts::kustomize),
         ("cancel-during-the-wait", cancel),
         ("git-over-ssh", access::over_ssh),
         ("git-credentials-of-the-service-account", access::of_the_service_account),

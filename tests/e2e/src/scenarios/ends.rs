@@ -11,7 +11,7 @@ use super::{day_two, ensure_holds, expect};
 use crate::setup::World;
 use crate::until;
 
-fn gone(world: &World, name: &str) -> Result<()> {
+pub(super) fn gone(world: &World, name: &str) -> Result<()> {
     ensure!(world.machine(name)?.is_none(), "the VirtualMachine is left");
     ensure!(world.application(name)?.is_none(), "the Application is left");
     let files = world.git().files("main")?;

@@ -130,7 +130,8 @@ fn report(all: &[Compared]) -> String {
     }
     let _ = writeln!(text, "\nallowed to be absent on either side:");
     for one in MAY_BE_MISSED {
-        let _ = writeln!(text, "  {} {} `{}`: {}", one.object, one.facet, one.value, one.why);
+        let after = one.after.map_or_else(String::new, |after| format!(" after `{after}`"));
+        let _ = writeln!(text, "  {} {} `{}`{after}: {}", one.object, one.facet, one.value, one.why);
     }
     text
 }

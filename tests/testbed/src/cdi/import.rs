@@ -35,13 +35,14 @@ pub(super) fn plan(volume: &Value) -> Vec<Step> {
     plan
 }
 
-/// Where in a plan a volume is.
+/// Where in a plan a volume is; one whose pod ended is where it last worked.
 pub(super) fn at(plan: &[Step], volume: &Value, claim: &Value) -> Option<usize> {
     let running = condition(volume, "Running").unwrap_or(&Value::Null);
     let now = (text(volume, "/status/phase"), text(running, "/status"), text(running, "/reason"));
     let second = claim["metadata"]["annotations"].get(REQUIRES_SCRATCH).is_some();
     let from = if second && plan.len() > FIRST_POD.len() { FIRST_POD.len() } else { 0 };
-    plan.iter().skip(from).position(|step| *step == now).map(|at| from + at)
+    let here = plan.iter().skip(from).position(|step| *step == now).map(|at| from + at);
+    here.or_else(|| plan.iter().rposition(|step| step.0 == now.0))
 }
 
 /// The note, as a patch of the claim.

@@ -14,19 +14,21 @@ pub struct Missed {
     pub facet: &'static str,
     /// The value.
     pub value: &'static str,
+    /// Right after which value only; anywhere if none is named.
+    pub after: Option<&'static str>,
     /// Why a watch may never be shown it.
     pub why: &'static str,
 }
 
 const fn missed(object: &'static str, facet: &'static str, value: &'static str, why: &'static str) -> Missed {
-    Missed { object, facet, value, why }
+    Missed { object, facet, value, after: None, why }
 }
 
 const TOGETHER: &str = "written together with what follows where the controller finds it all at once";
 const LOOKS: &str = "seen only by a look that falls between two writes of others";
 
 /// Every value that one side may have and the other not. Whatever else differs is a difference.
-pub const MAY_BE_MISSED: [Missed; 17] = [
+pub const MAY_BE_MISSED: [Missed; 18] = [
     missed("VirtualMachine", "Ready", "False VMINotExists", LOOKS),
     missed("VirtualMachine", "Ready", "False VMIConditionMissing", LOOKS),
     missed("VirtualMachine", "printableStatus", "-", TOGETHER),
@@ -51,6 +53,10 @@ pub const MAY_BE_MISSED: [Missed; 17] = [
     missed("Application", "sync", "-", TOGETHER),
     missed("Application", "health", "-", TOGETHER),
     missed("Application", "health", "Missing", LOOKS),
+    Missed {
+        after: Some("Missing"),
+        ..missed("Application", "health", "Healthy", "Argo CD has not seen yet all that it applied")
+    },
     missed("Application", "health", "Suspended", "a machine that is to start is Stopped for a moment"),
     missed("Application", "operation", "-", "the state of the last operation goes as the next one begins"),
     missed("Application", "health of resources", "-", TOGETHER),
@@ -101,7 +107,7 @@ pub fn compare(real: &Recording, stand_in: &Recording) -> Vec<Difference> {
         for facet in facets {
             let at = |of: &BTreeMap<String, Vec<String>>| once(of.get(facet).map_or(&[][..], Vec::as_slice));
             let (real, stand_in) = (at(&theirs), at(&ours));
-            let may = |value: &str| may_be_missed(object, facet, value);
+            let may = |after: &str, value: &str| may_be_missed(object, facet, after, value);
             let mut what = deviations(&real, &stand_in, may);
             // what is before and after a value that one side has not seen may be one
             if without(&real, may) == without(&stand_in, may) {
@@ -121,9 +127,12 @@ pub fn compare(real: &Recording, stand_in: &Recording) -> Vec<Difference> {
     differences
 }
 
-fn may_be_missed(object: &str, facet: &str, value: &str) -> bool {
+fn may_be_missed(object: &str, facet: &str, after: &str, value: &str) -> bool {
     let kind = object.split(' ').next();
-    MAY_BE_MISSED.iter().any(|one| kind == Some(one.object) && one.facet == facet && one.value == value)
+    MAY_BE_MISSED.iter().any(|one| {
+        let place = kind == Some(one.object) && one.facet == facet;
+        place && one.value == value && one.after.is_none_or(|before| before == after)
+    })
 }
 
 /// Two or three values that take turns, once.
@@ -142,22 +151,25 @@ fn once(values: &[String]) -> Vec<String> {
 }
 
 /// The sequence without what may be absent.
-fn without(values: &[String], may: impl Fn(&str) -> bool) -> Vec<&String> {
-    let mut left: Vec<&String> = values.iter().filter(|value| !may(value)).collect();
+fn without(values: &[String], may: impl Fn(&str, &str) -> bool) -> Vec<&str> {
+    let before = std::iter::once("").chain(values.iter().map(String::as_str));
+    let both = before.zip(values.iter().map(String::as_str));
+    let mut left: Vec<&str> =
+        both.filter(|(after, value)| !may(after, value)).map(|(_, value)| value).collect();
     left.dedup();
     left
 }
 
 /// What has to be done to the stand-ins' sequence to make it the cluster's: along the longest sequence that they share.
-fn deviations(real: &[String], stand_in: &[String], may: impl Fn(&str) -> bool) -> Vec<String> {
+fn deviations(real: &[String], stand_in: &[String], may: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let shared = shared(real, stand_in);
     let (mut what, mut after) = (Vec::new(), "the beginning");
     let (mut r, mut s) = (0, 0);
     for (next_r, next_s) in shared.into_iter().chain([(real.len(), stand_in.len())]) {
-        for value in real[r..next_r].iter().filter(|value| !may(value)) {
+        for value in real[r..next_r].iter().filter(|value| !may(after, value)) {
             what.push(format!("the stand-ins lack `{value}` after {after}"));
         }
-        for value in stand_in[s..next_s].iter().filter(|value| !may(value)) {
+        for value in stand_in[s..next_s].iter().filter(|value| !may(after, value)) {
             what.push(format!("the stand-ins say `{value}` after {after}, the cluster does not"));
         }
         if let Some(value) = real.get(next_r) {
@@ -270,6 +282,10 @@ mod tests {
         let passes = ["Missing", "Progressing", "Suspended", "Progressing"];
         assert_eq!(health(&passes, &["Missing", "Suspended", "Progressing"]), [""; 0]);
         assert_ne!(health(&passes, &["Missing", "Suspended"]), [""; 0]);
+        // early, and not late
+        let early = ["Missing", "Healthy", "Progressing", "Healthy"];
+        assert_eq!(health(&early, &["Missing", "Progressing", "Healthy"]), [""; 0]);
+        assert_ne!(health(&early, &["Missing", "Progressing"]), [""; 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vm::layout::{BASE, KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
-use vm::request::{Disk, Image, Propagation, Reference, Request, Role};
+use vm::request::{Accepted, Disk, Image, Propagation, Reference, Request, Role};
 
 use crate::access;
 use crate::chart;
@@ -15,7 +15,6 @@ use crate::lock::{Broken, Expected};
 use crate::network;
 use crate::site::Site;
 use crate::template::{Template, Templates};
-use crate::yaml;
 
 /// The volume that holds the cloud-init data; a data disk may not be called so.
 const CLOUD_INIT: &str = "cloud-init";
@@ -346,13 +345,13 @@ fn application(request: &Request, site: &Site) -> Value {
     })
 }
 
-/// The accepted request as YAML. It is read back before it is let out.
+/// The accepted request as YAML. It is read back before it is let out, by the reader of every later operation.
 fn request_file(request: &Request) -> Result<String, Refused> {
     let read_back = || Refused::ReadBack(REQUEST_FILE.to_owned());
     let value = serde_json::to_value(request).map_err(|_| read_back())?;
     let text = vm::yaml::document(&value);
-    match yaml::parse::<Request>(&text) {
-        Ok(read) if read == *request => Ok(text),
+    match Accepted::parse(&text) {
+        Ok(Accepted::Provision(read)) if read == *request => Ok(text),
         _ => Err(read_back()),
     }
 }

@@ -21,6 +21,7 @@ use serde_saphyr::granit_parser::ScalarStyle;
 use fault::shown;
 pub use fault::{Fault, Sort};
 use tree::{Data, Node};
+pub(crate) use write::is_plain;
 
 /// One step on the way to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,6 @@ use std::fmt::{self, Write};
 
 use serde_json::Value;
 
-use crate::document::is_ambiguous;
-
 /// A file of a repository is at most this many bytes, or it is not read.
 pub const MAX_BYTES: usize = 1 << 20;
 
@@ -33,7 +31,7 @@ pub fn scalar(out: &mut impl Write, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
-/// A value as a document. Keys are written plain where every parser reads them as text, as it does those of our own types.
+/// A value as a document. Keys are written plain where no reader takes them for anything else.
 pub fn document(value: &Value) -> String {
     let mut out = String::new();
     // writing to a String cannot fail
@@ -58,8 +56,12 @@ fn node(out: &mut String, value: &Value, indent: usize, place: Place) -> fmt::Re
                 if !on_this_line {
                     line(out, indent, i == 0);
                 }
-                self::key(out, key)?;
-                out.push(':');
+                if crate::edit::is_plain(key) {
+                    out.write_str(key)?;
+                } else {
+                    scalar(out, key)?;
+                }
+                out.write_char(':')?;
                 node(out, value, indent + 2, Place::AfterKey)?;
             }
             Ok(())
@@ -82,15 +84,6 @@ fn node(out: &mut String, value: &Value, indent: usize, place: Place) -> fmt::Re
         // numbers, booleans, null, and what is empty
         plain => writeln!(out, "{space}{plain}"),
     }
-}
-
-fn key(out: &mut String, key: &str) -> fmt::Result {
-    const WORDS: [&str; 3] = ["null", "true", "false"];
-    let plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
-        && !WORDS.contains(&key.to_lowercase().as_str())
-        && !is_ambiguous(key);
-    if plain { out.write_str(key) } else { scalar(out, key) }
 }
 
 /// Begin a line of a block; the first one of a block under a key has to end the key's own line.
@@ -122,9 +115,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let value = json!({"a": "no", "b": [], "c": {}, "d": [{"e": 1, "f": [true, "😀\u{85}"]}, "x"], "g": {"h": null}});
+        let value = json!({"a": "no", "b": [], "c": {}, "d": [{"e": 1, "f": [true, "😀\u{85}"]}, "x"], "g": {"h": null, "y": 0, "1": {"Null": 1}}});
         let text = document(&value);
-        let wanted = "a: \"no\"\nb: []\nc: {}\nd:\n  - e: 1\n    f:\n      - true\n      - \"\\U0001f600\\u0085\"\n  - \"x\"\ng:\n  h: null\n";
+        let wanted = "a: \"no\"\nb: []\nc: {}\nd:\n  - e: 1\n    f:\n      - true\n      - \"\\U0001f600\\u0085\"\n  - \"x\"\ng:\n  h: null\n  \"y\": 0\n  \"1\":\n    \"Null\": 1\n";
         assert_eq!(text, wanted);
         assert_eq!(documents(text.as_bytes()).unwrap(), [value]);
     }

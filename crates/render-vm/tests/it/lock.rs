@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use render_vm::{Broken, Expected, Lock, OUTPUT, Template, Templates, document, parse, wanted};
 use serde_json::{Value, json};
-use vm::request::Request;
+use vm::request::{Accepted, Request};
 
 use crate::{request, requests, site};
 
@@ -290,6 +290,18 @@ fn a_request_is_read_back() {
         let text = document(&serde_json::to_value(&request).unwrap());
         assert_eq!(parse::<Request>(&text).unwrap(), request, "{text}");
     }
+}
+
+/// Keys that YAML readers take for something else where they stand plain are keys of labels as any other.
+#[test]
+fn a_request_with_odd_keys_is_read_back() {
+    let mut asked = request("http-user-data");
+    for key in ["y", "On", "null", "True", "1", "0x1f", "1e3", "2026-11-21", "a.b/12"] {
+        asked.spec.labels.insert(key.parse().unwrap(), "its-value".parse().unwrap());
+    }
+    let files = render_vm::render(&Templates::new().unwrap(), &asked, &site()).unwrap();
+    let file = format!("{}/{}", asked.spec.target.path(), vm::layout::REQUEST_FILE);
+    assert_eq!(Accepted::parse(&files[&file]).unwrap(), Accepted::Provision(asked));
 }
 
 /// What the lock says to a template for a namespace.

@@ -38,7 +38,7 @@ pub(super) fn scalar(value: &Value, style: ScalarStyle) -> Result<String, Fault>
 }
 
 /// Text that no reader takes for anything else, wherever it stands.
-fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &str) -> bool {
     let safe = |b: u8| b.is_ascii_alphanumeric() || b"._/-+:@".contains(&b);
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/'))
         && text.bytes().all(safe)

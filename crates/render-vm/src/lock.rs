@@ -1,10 +1,13 @@
 //! The structure lock: a value can never become structure.
 //!
-//! A template is rendered twice, with the real values and with a token in place of every string. Both are parsed. The trees
-//! must have one shape, and their leaves may differ only where a token stands whole, in which case the real leaf must be
-//! exactly the value. What breaks the lock is a bug in a template, never a fault of a request.
+//! A template is rendered twice, with the real values and with a token in place of every string. Both are parsed. The parser
+//! must say the same of both, piece by piece, but where a token stands whole and quoted: there the real piece must be quoted
+//! and exactly the value. What breaks the lock is a bug in a template, never a fault of a request.
+
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
+use vm::yaml::{Path, Piece, Pieces, ScalarStyle};
 
 use crate::template::{Template, Templates};
 use crate::yaml;
@@ -16,7 +19,7 @@ pub enum Broken {
     /// The template stopped: a value is missing, or it prints what it may not.
     #[error("it does not render: {0}")]
     Render(String),
-    /// What came out is not YAML as [`yaml::parse`] reads it.
+    /// What came out is not YAML as [`yaml::parse`] and [`Pieces`] read it.
     #[error("it does not parse: {0}")]
     Parse(String),
     /// A value changed the structure, or the text around it.
@@ -42,35 +45,43 @@ pub struct Expected<'a> {
     pub namespace: Option<&'a str>,
 }
 
-/// The tree of a template with tokens for strings, to hold any number of renders against. The shape of the context (which
-/// keys it has, how long its lists are, which strings are present) belongs to the lock; its strings do not.
+/// What a template is with tokens for strings, to hold any number of renders against. The shape of the context (which keys it
+/// has, how long its lists are, which strings are present) belongs to the lock; its strings do not.
 #[derive(Debug)]
 pub struct Lock {
     template: Template,
     tree: Value,
+    wanted: Vec<Wanted>,
     tokens: usize,
+}
+
+/// What a piece has to be: the same, or the string of this number.
+#[derive(Debug)]
+struct Wanted {
+    piece: Piece<'static>,
+    string: Option<usize>,
 }
 
 impl Lock {
     /// Render `template` with tokens in place of the strings of `context`.
     pub fn new(templates: &Templates, template: Template, context: &Value) -> Result<Self, Broken> {
-        Self::of(templates, template, context, placeholders(context))
-    }
-
-    /// The same, where [`placeholders`] were made already.
-    pub(crate) fn of(
-        templates: &Templates,
-        template: Template,
-        context: &Value,
-        (placeholders, tokens): (Value, usize),
-    ) -> Result<Self, Broken> {
-        let tree = parse(&render(templates, template, &placeholders)?)?;
+        let (placeholders, tokens) = placeholders(context);
+        let text = render(templates, template, &placeholders)?;
+        // what a parser takes for the same twice is refused here, and cannot come in later
+        let tree = yaml::parse(&text).map_err(|error| Broken::Parse(error.to_string()))?;
+        let lock = Self { template, tree, wanted: wanted(&text, tokens)?, tokens };
         let mut used = vec![false; tokens];
-        mark(&tree, &mut used);
+        for number in lock.wanted.iter().filter_map(|wanted| wanted.string) {
+            used.get_mut(number).into_iter().for_each(|used| *used = true);
+        }
         if let Some(missing) = used.iter().position(|used| !used) {
             return Err(Broken::Missing(place_of(context, missing)));
         }
-        Ok(Self { template, tree, tokens })
+        let is_part = |wanted: &Wanted| wanted.string.is_none() && wanted.piece.text().is_some_and(is_token);
+        match lock.wanted.iter().position(is_part) {
+            Some(at) => Err(lock.structure(at)),
+            None => Ok(lock),
+        }
     }
 
     /// What came out with the tokens.
@@ -86,13 +97,85 @@ impl Lock {
         expected: &Expected<'_>,
     ) -> Result<String, Broken> {
         let text = render(templates, self.template, context)?;
-        let tree = parse(&text)?;
         let mut strings = Vec::with_capacity(self.tokens);
         collect(context, &mut strings);
-        same(&self.tree, &tree, &strings, &mut Vec::new())?;
-        object(self.template, &tree, expected)?;
+        self.hold(&text, &strings)?;
+        self.object(&strings, expected)?;
         Ok(text)
     }
+
+    /// Each piece is the same, or quoted and the value that belongs there.
+    fn hold(&self, text: &str, strings: &[&str]) -> Result<(), Broken> {
+        let mut found = Pieces::of(text);
+        for (at, wanted) in self.wanted.iter().enumerate() {
+            let found = found.next().transpose().map_err(Broken::Parse)?;
+            let value = wanted.string.map(|number| strings.get(number));
+            match (value, found) {
+                (None, Some(found)) if found == wanted.piece => {}
+                (Some(Some(value)), Some(Piece::Scalar(text, ScalarStyle::DoubleQuoted))) => {
+                    if text != *value {
+                        return Err(Broken::Altered(self.place(at)));
+                    }
+                }
+                _ => return Err(self.structure(at)),
+            }
+        }
+        match found.next() {
+            None => Ok(()),
+            Some(Ok(_)) => Err(self.structure(self.wanted.len())),
+            Some(Err(why)) => Err(Broken::Parse(why)),
+        }
+    }
+
+    fn structure(&self, at: usize) -> Broken {
+        Broken::Structure(self.place(at))
+    }
+
+    /// Where the piece of this number is.
+    fn place(&self, at: usize) -> String {
+        let mut path = Path::default();
+        self.wanted.iter().take(at).for_each(|wanted| path.pass(&wanted.piece));
+        path.to_string()
+    }
+
+    /// The kind that the template stands for, under the name and in the namespace that the request gives. What stands there is
+    /// known from the tokens, once the pieces are held against them.
+    fn object(&self, strings: &[&str], expected: &Expected<'_>) -> Result<(), Broken> {
+        let (api_version, kind) = self.template.kind();
+        for (pointer, wanted) in [
+            ("/apiVersion", Some(api_version)),
+            ("/kind", Some(kind)),
+            ("/metadata/name", expected.name),
+            ("/metadata/namespace", expected.namespace),
+        ] {
+            let found = pointer.split('/').skip(1).try_fold(&self.tree, |tree, key| tree.get(key));
+            let text = found.and_then(Value::as_str);
+            let text = text.map(|text| number(text).and_then(|n| strings.get(n).copied()).unwrap_or(text));
+            if text != wanted || (wanted.is_none() && found.is_some()) {
+                let found = text.map(Value::from).or_else(|| found.cloned());
+                let found = found.map_or_else(|| "nothing".to_owned(), |found| format!("`{found}`"));
+                let wanted = wanted.map_or_else(|| "nothing".to_owned(), |wanted| format!("`\"{wanted}\"`"));
+                return Err(Broken::Object(format!("{found} at `{pointer}`, not {wanted}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pieces of what came out with the tokens.
+fn wanted(text: &str, tokens: usize) -> Result<Vec<Wanted>, Broken> {
+    let mut all = Vec::new();
+    let mut path = Path::default();
+    for piece in Pieces::of(text) {
+        let piece = piece.map_err(Broken::Parse)?;
+        let string = match &piece {
+            Piece::Scalar(text, ScalarStyle::DoubleQuoted) if !path.is_key() => number(text),
+            _ => None,
+        };
+        path.pass(&piece);
+        all.push(Wanted { piece: piece.into_owned(), string: string.filter(|number| *number < tokens) });
+    }
+    Ok(all)
 }
 
 fn render(templates: &Templates, template: Template, context: &Value) -> Result<String, Broken> {
@@ -105,10 +188,6 @@ fn render(templates: &Templates, template: Template, context: &Value) -> Result<
         }
         Broken::Render(text)
     })
-}
-
-fn parse(text: &str) -> Result<Value, Broken> {
-    yaml::parse(text).map_err(|error| Broken::Parse(error.to_string()))
 }
 
 /// Nobody's value and no word of a template looks like this, and if one did, only its own file would be refused.
@@ -129,9 +208,38 @@ pub(crate) fn is_token(text: &str) -> bool {
 }
 
 /// A context with a token in place of every string, and how many there are.
-pub(crate) fn placeholders(context: &Value) -> (Value, usize) {
+fn placeholders(context: &Value) -> (Value, usize) {
     let mut tokens = 0;
     (replace(context, &mut tokens), tokens)
+}
+
+/// What the tokens of a context depend on: all of it but what its strings say.
+pub(crate) fn shape(context: &Value) -> String {
+    let mut shape = String::new();
+    // writing to a String cannot fail
+    let _ = write_shape(context, &mut shape);
+    shape
+}
+
+fn write_shape(value: &Value, out: &mut String) -> fmt::Result {
+    match value {
+        Value::String(_) => out.push('~'),
+        Value::Array(items) => {
+            out.push('[');
+            items.iter().try_for_each(|item| write_shape(item, out))?;
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (key, value) in map {
+                write!(out, "{}:{key}", key.len())?;
+                write_shape(value, out)?;
+            }
+            out.push('}');
+        }
+        other => write!(out, "{other},")?,
+    }
+    Ok(())
 }
 
 fn replace(value: &Value, next: &mut usize) -> Value {
@@ -153,17 +261,6 @@ fn collect<'a>(value: &'a Value, strings: &mut Vec<&'a str>) {
         Value::Array(items) => items.iter().for_each(|item| collect(item, strings)),
         Value::Object(map) => map.values().for_each(|value| collect(value, strings)),
         _ => {}
-    }
-}
-
-/// Mark the tokens that stand in the tree as whole leaves.
-fn mark(tree: &Value, used: &mut [bool]) {
-    let mut leaves = Vec::new();
-    collect(tree, &mut leaves);
-    for number in leaves.into_iter().filter_map(number) {
-        if let Some(used) = used.get_mut(number) {
-            *used = true;
-        }
     }
 }
 
@@ -191,62 +288,4 @@ fn place_of(context: &Value, wanted: usize) -> String {
     let mut path = Vec::new();
     find(context, wanted, &mut 0, &mut path);
     path.join(".")
-}
-
-/// One shape, and each leaf either the same or a token and its value.
-fn same<'a>(
-    tokens: &'a Value,
-    real: &Value,
-    strings: &[&str],
-    path: &mut Vec<&'a str>,
-) -> Result<(), Broken> {
-    let at = |path: &[&str]| path.join(".");
-    match (tokens, real) {
-        (Value::Object(a), Value::Object(b)) => {
-            if !a.keys().eq(b.keys()) || a.keys().any(|key| key.contains(TOKEN)) {
-                return Err(Broken::Structure(at(path)));
-            }
-            for ((key, a), b) in a.iter().zip(b.values()) {
-                path.push(key);
-                same(a, b, strings, path)?;
-                path.pop();
-            }
-            Ok(())
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            path.push("[]");
-            for (a, b) in a.iter().zip(b) {
-                same(a, b, strings, path)?;
-            }
-            path.pop();
-            Ok(())
-        }
-        (Value::String(token), Value::String(real)) if token.contains(TOKEN) => {
-            let value = number(token)
-                .and_then(|number| strings.get(number))
-                .ok_or_else(|| Broken::Structure(at(path)))?;
-            if value == real { Ok(()) } else { Err(Broken::Altered(at(path))) }
-        }
-        (a, b) if a == b && !a.is_object() && !a.is_array() => Ok(()),
-        _ => Err(Broken::Structure(at(path))),
-    }
-}
-
-/// The kind that the template stands for, under the name and in the namespace that the request gives.
-fn object(template: Template, tree: &Value, expected: &Expected<'_>) -> Result<(), Broken> {
-    let (api_version, kind) = template.kind();
-    for (pointer, wanted) in [
-        ("/apiVersion", Some(api_version)),
-        ("/kind", Some(kind)),
-        ("/metadata/name", expected.name),
-        ("/metadata/namespace", expected.namespace),
-    ] {
-        let found = tree.pointer(pointer);
-        if found.and_then(Value::as_str) != wanted || (wanted.is_none() && found.is_some()) {
-            let found = found.map_or_else(|| "nothing".to_owned(), |found| format!("`{found}`"));
-            let wanted = wanted.map_or_else(|| "nothing".to_owned(), |wanted| format!("`\"{wanted}\"`"));
-            return Err(Broken::Object(format!("{found} at `{pointer}`, not {wanted}")));
-        }
-    }
-    Ok(())
 }

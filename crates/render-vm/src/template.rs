@@ -92,7 +92,7 @@ pub struct Templates {
     locks: Mutex<Locks>,
 }
 
-/// By template and the context with its tokens, as JSON.
+/// By template and the shape of the context.
 type Locks = HashMap<(Template, String), Arc<Lock>>;
 
 /// More locks than this are not kept: a context has one for each of its numbers.
@@ -124,13 +124,12 @@ impl Templates {
 
     /// The lock of this template for contexts of this shape; most files of many requests share theirs.
     pub(crate) fn lock(&self, template: Template, context: &serde_json::Value) -> Result<Arc<Lock>, Broken> {
-        let placeholders = lock::placeholders(context);
-        let key = (template, placeholders.0.to_string());
+        let key = (template, lock::shape(context));
         let locks = || self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = locks().get(&key) {
             return Ok(Arc::clone(lock));
         }
-        let lock = Arc::new(Lock::of(self, template, context, placeholders)?);
+        let lock = Arc::new(Lock::new(self, template, context)?);
         let mut locks = locks();
         if locks.len() < LOCKS {
             locks.insert(key, Arc::clone(&lock));

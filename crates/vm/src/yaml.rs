@@ -4,9 +4,13 @@
 //! Parsers disagree on much (`no`, `0777`, a raw U+0085, which YAML 1.1 reads as a line end, DEL, which both versions refuse;
 //! reference: yaml.org/spec/1.2.2 5.1 and 5.4), but not on a quoted string of printable ASCII.
 
+mod pieces;
+
 use std::fmt::{self, Write};
 
 use serde_json::Value;
+
+pub use pieces::{Path, Piece, Pieces, ScalarStyle};
 
 /// A file of a repository is at most this many bytes, or it is not read.
 pub const MAX_BYTES: usize = 1 << 20;

@@ -57,6 +57,25 @@ fn with(context: &Value, next: &mut dyn FnMut() -> String) -> Value {
     }
 }
 
+/// The same context with marks for strings, for [`filled`].
+fn marked(context: &Value) -> Value {
+    let mut numbers = 0..;
+    with(context, &mut || format!("mark-{}", numbers.next().unwrap()))
+}
+
+/// A tree with these values in place of the marks.
+fn filled(tree: &Value, values: &[String]) -> Value {
+    match tree {
+        Value::String(text) => match text.strip_prefix("mark-") {
+            Some(number) => Value::from(values[number.parse::<usize>().unwrap()].clone()),
+            None => tree.clone(),
+        },
+        Value::Array(items) => items.iter().map(|item| filled(item, values)).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), filled(value, values))).collect(),
+        other => other.clone(),
+    }
+}
+
 fn expected(template: Template, context: &Value) -> Expected<'_> {
     let text = |key: &str| {
         if matches!(template, Template::Kustomization | Template::Overlay) {
@@ -250,10 +269,20 @@ fn random_values_stay_values() {
         // as often as the field of this context needs that had the fewest so far
         let rounds =
             many - own.iter().map(|field| fields.get(field).map_or(0, |n| *n)).min().unwrap().min(many);
+        let marked = marked(&context);
+        let marked = lock.render(&templates, &marked, &expected(template, &marked)).unwrap();
+        let marked: Value = parse(&marked).unwrap();
         for _ in 0..rounds {
-            let changed = with(&context, &mut || value(&mut random));
-            lock.render(&templates, &changed, &expected(template, &changed))
+            let mut values = Vec::new();
+            let changed = with(&context, &mut || {
+                values.push(value(&mut random));
+                values[values.len() - 1].clone()
+            });
+            let text = lock
+                .render(&templates, &changed, &expected(template, &changed))
                 .unwrap_or_else(|error| panic!("{template:?}: {error}\n{changed}"));
+            // by another way than the lock's own: whole trees, of a reader that makes some
+            assert_eq!(parse::<Value>(&text).unwrap(), filled(&marked, &values), "{template:?}\n{text}");
         }
         for field in own {
             *fields.entry(field).or_default() += rounds;

@@ -61,6 +61,9 @@ fn text(bytes: &[u8], most: usize) -> Result<&str, Problem> {
     if text.trim().is_empty() {
         return Err(Problem::new("", Code::Size, "empty").hint("a `VMRequest` in YAML or JSON is expected"));
     }
+    if is_harmless(text) {
+        return Ok(text);
+    }
     for (line, text) in text.split('\n').enumerate() {
         if let Some((column, c)) = text.chars().enumerate().find(|(_, c)| refused(*c)) {
             let message =
@@ -74,6 +77,11 @@ fn text(bytes: &[u8], most: usize) -> Result<&str, Problem> {
 /// Characters that no text of a request may hold, written raw or by an escape.
 fn refused(c: char) -> bool {
     is_unprintable(c) && !matches!(c, '\n' | '\t' | '\r')
+}
+
+/// Nothing but ASCII in it, and nothing [`refused`]: nearly every text, and soon seen.
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n' | b'\t' | b'\r'))
 }
 
 fn place(line: usize, column: usize) -> String {
@@ -105,7 +113,8 @@ impl Budget {
 
 /// A string after its escapes were read.
 fn string(pointer: &str, text: &str) -> Result<(), Problem> {
-    text.chars().find(|c| refused(*c)).map_or(Ok(()), |c| {
+    let found = if is_harmless(text) { None } else { text.chars().find(|c| refused(*c)) };
+    found.map_or(Ok(()), |c| {
         let message = format!("character U+{:04X} is not read, raw or escaped", u32::from(c));
         Err(Problem::new(pointer, Code::Character, message).hint("remove it"))
     })

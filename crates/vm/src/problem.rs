@@ -277,6 +277,9 @@ impl fmt::Display for Problem {
 
 /// The pointer of a member: `/`, with `~` and `/` of the key escaped (RFC 6901), and anything that does not print too.
 pub fn member(parent: &str, key: &str) -> String {
+    if key.len() <= ECHO && key.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return [parent, "/", key].concat();
+    }
     format!("{parent}/{}", printable(key, |_| true).replace('~', "~0").replace('/', "~1"))
 }
 

@@ -70,6 +70,17 @@ struct Facts<'a> {
     schema: &'a [Problem],
 }
 
+/// As [`Value::pointer`], which allocates for every step on the way in case there is an escape in it.
+fn at<'a>(document: &'a Value, pointer: &str) -> Option<&'a Value> {
+    if pointer.contains('~') {
+        return document.pointer(pointer);
+    }
+    pointer.split('/').skip(1).try_fold(document, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        other => other.get(key),
+    })
+}
+
 impl<'a> Facts<'a> {
     /// The value there, if it is there and right.
     fn get(&self, pointer: &str) -> Option<&'a Value> {
@@ -77,7 +88,7 @@ impl<'a> Facts<'a> {
             pointer == p.pointer || pointer.strip_prefix(&p.pointer).is_some_and(|r| r.starts_with('/'))
         };
         // a field that is missing or unknown says nothing about its neighbours; those above are of the wrong type
-        if self.schema.iter().any(above) { None } else { self.request.pointer(pointer) }
+        if self.schema.iter().any(above) { None } else { at(self.request, pointer) }
     }
 
     fn text(&self, pointer: &str) -> Option<&'a str> {

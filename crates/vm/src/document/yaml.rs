@@ -95,8 +95,7 @@ impl<'a> Reader<'a> {
                     if event == Event::MappingEnd {
                         return Ok(Value::Object(map));
                     }
-                    let key = key(event, &span, pointer)?;
-                    let place = member(pointer, &key);
+                    let (key, place) = key(event, &span, pointer)?;
                     if map.contains_key(&key) {
                         return Err(duplicate(&place, span.start.line(), span.start.col() + 1));
                     }
@@ -110,7 +109,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn key(event: Event<'_>, span: &Span, parent: &str) -> Result<String, Problem> {
+/// A key, and the place of its value.
+fn key(event: Event<'_>, span: &Span, parent: &str) -> Result<(String, String), Problem> {
     no_features(&event, span, parent)?;
     let refuse = |code, what: &str| Err(Problem::new(parent, code, format!("{}: {what}", at(span))));
     let Event::Scalar(text, style, ..) = event else {
@@ -119,13 +119,13 @@ fn key(event: Event<'_>, span: &Span, parent: &str) -> Result<String, Problem> {
     let place = member(parent, &text);
     string(&place, &text)?;
     if style != ScalarStyle::Plain {
-        return Ok(text.into_owned());
+        return Ok((text.into_owned(), place));
     }
     if text == "<<" {
         return refuse(Code::YamlFeature, "merge keys are not read");
     }
     match plain(&text, &place, span)? {
-        Value::String(key) => Ok(key),
+        Value::String(key) => Ok((key, place)),
         _ => refuse(Code::Yaml, "a key has to be a string"),
     }
 }
@@ -186,11 +186,12 @@ pub(crate) fn is_ambiguous(text: &str) -> bool {
         && (all(|b| b.is_ascii_digit() || matches!(b, b'_' | b':' | b'.'))
             || ["0x", "0o", "0b", "0X", "0O", "0B"].iter().any(|p| unsigned.starts_with(p))
                 && unsigned.get(2..).is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_')));
-    let special = matches!(unsigned.to_lowercase().as_str(), ".inf" | ".nan");
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    let special = [".inf", ".nan"].iter().any(|word| unsigned.eq_ignore_ascii_case(word));
     let dotted = unsigned.starts_with('.')
         && unsigned.len() > 1
         && all(|b| b.is_ascii_digit() || matches!(b, b'_' | b'.'));
-    WORDS.contains(&text.to_lowercase().as_str())
+    WORDS.into_iter().any(is)
         || special
         || is_date(text)
         || (numeric && !is_fraction(text))

@@ -1,5 +1,7 @@
 //! One pass over a document: read, schema, rules, policy, defaults.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 use step::{Failure, Kind};
 use vm::document::{self, Form};
@@ -10,11 +12,16 @@ use vm::rules;
 
 use crate::schema::Schema;
 
-/// The compiled schemas.
+/// The schemas, compiled; that of a policy where there is one.
 #[derive(Debug)]
 pub struct Checker {
     request: Schema<'static>,
-    policy: Schema<'static>,
+    policy: LazyLock<Schema<'static>>,
+}
+
+#[expect(clippy::expect_used, reason = "a constant that tests compile")]
+fn of_policies() -> Schema<'static> {
+    Schema::own(vm::schema::policy()).expect("a constant schema")
 }
 
 /// What became of a request.
@@ -29,10 +36,11 @@ pub struct Verdict {
 }
 
 impl Checker {
-    /// Compile the schemas.
+    /// Compile the schema of requests.
     pub fn new() -> Result<Self, Failure> {
-        let compile = |source| Schema::new(source).map_err(|why| Failure::new(Kind::Internal, why));
-        Ok(Self { request: compile(vm::schema::request())?, policy: compile(vm::schema::policy())? })
+        let compiled = Schema::own(vm::schema::request());
+        let request = compiled.map_err(|why| Failure::new(Kind::Internal, why))?;
+        Ok(Self { request, policy: LazyLock::new(of_policies) })
     }
 
     /// Check a request.

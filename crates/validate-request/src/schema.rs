@@ -1,9 +1,11 @@
 //! What the JSON Schema finds, in our own words: where, what is expected, what is there, and the nearest that is right.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, ValidationOptions, Validator};
 use serde_json::Value;
 use vm::problem::{Code, Problem, echo, member, nearest};
+
+mod pattern;
 
 /// What other formats call our fields (those of `KupenStack`, DCM, OSAC, `KubeVirt` and golden paths): a hint, never a second dialect.
 const ELSEWHERE: [(&str, &str); 21] = [
@@ -39,18 +41,32 @@ const FROM_SNAPSHOT: &str =
 /// Where an operation's own fields are.
 const OPERATION_SPEC: &str = "/spec/operationSpec";
 
-/// A schema, compiled: formats asserted, regular expressions linear, nothing fetched (reliability-security 4.3).
+/// A schema, compiled: formats asserted, regular expressions linear, nothing fetched (reliability-security 4.3). Patterns are
+/// compiled when a string is first held against them, but those of strangers at once, so that they are known to be right.
 #[derive(Debug)]
 pub(crate) struct Schema<'a> {
     source: &'a Value,
     compiled: Validator,
 }
 
+fn options() -> ValidationOptions<'static> {
+    let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+    options.with_pattern_options(PatternOptions::regex())
+}
+
 impl<'a> Schema<'a> {
-    /// Compile it; the error says why it cannot be.
+    /// Compile one of a stranger; the error says why it cannot be.
     pub(crate) fn new(source: &'a Value) -> Result<Self, String> {
-        let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
-        let compiled = options.with_pattern_options(PatternOptions::regex()).build(source);
+        Self::by(&options(), source)
+    }
+
+    /// Compile one of our own.
+    pub(crate) fn own(source: &'a Value) -> Result<Self, String> {
+        Self::by(&options().with_keyword("pattern", pattern::later), source)
+    }
+
+    fn by(options: &ValidationOptions<'_>, source: &'a Value) -> Result<Self, String> {
+        let compiled = options.build(source);
         let compiled = compiled.map_err(|error| format!("the schema does not compile: {error}"))?;
         Ok(Self { source, compiled })
     }
@@ -105,7 +121,7 @@ impl<'a> Schema<'a> {
                     None => problem,
                 }
             }
-            ValidationErrorKind::Pattern { .. } => at(
+            ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Custom { .. } => at(
                 Code::Pattern,
                 format!("expected {expected}, got {}", echo(value.as_str().unwrap_or_default())),
             ),

@@ -10,13 +10,12 @@ mod repave;
 mod resize;
 mod values;
 
-use step::{Failure, Kind, one_line};
+use step::{Failure, Kind, one_line, refuse};
 use vm::day_two::{Operation, PatchMethod, Request};
 use vm::definition::{Definition, Machine};
 use vm::layout::OPERATIONS;
 use vm::name::RequestId;
 use vm::operation::{Phase, Record};
-use vm::problem::{Class, Problem};
 use vm::request::Accepted;
 
 use crate::edits::{Change, Edits};
@@ -24,9 +23,6 @@ use crate::site::Site;
 use crate::template::Templates;
 
 pub(crate) use resize::growth;
-
-/// At most this many problems are listed.
-const LINES: usize = 20;
 
 /// What a phase comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +74,7 @@ pub fn render(
     phase: Phase,
     site: &Site,
 ) -> Result<Rendered, Failure> {
-    refuse(&vm::rules::against(&Accepted::DayTwo(request.clone()), definition))?;
+    refuse(&vm::rules::against(&Accepted::DayTwo(request.clone()), definition, &site.policy))?;
     if let Some(done) = done(definition, request, phase)? {
         return Ok(Rendered::Already(done));
     }
@@ -107,25 +103,6 @@ pub fn render(
     let path = record.path();
     edits.write(path.clone(), record.to_yaml());
     Ok(Rendered::Change(edits.done(path)))
-}
-
-/// The problems of a request as a failure.
-pub(crate) fn refuse(problems: &[Problem]) -> Result<(), Failure> {
-    let Some(first) = problems.first() else { return Ok(()) };
-    let kind = match Class::of(problems) {
-        Class::Invalid => Kind::Invalid,
-        Class::Denied => Kind::Denied,
-        Class::Conflict => Kind::Conflict,
-        Class::Superseded => Kind::Superseded,
-    };
-    let count = match problems.len() {
-        1 => "1 problem: ".to_owned(),
-        number => format!("{number} problems, first: "),
-    };
-    let lines = problems.iter().take(LINES).map(ToString::to_string).collect();
-    let failure = Failure::new(kind, format!("request refused, {count}{}: {}", first.code, first.message));
-    let failure = failure.details(lines);
-    Err(if let Some(hint) = &first.hint { failure.hint(hint) } else { failure })
 }
 
 /// The file that says that the phase is done, if it is. That the request is the same, and that what it did was not undone by

@@ -210,6 +210,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "digest": request.digest(),
         "request_id": request.metadata.request_id,
         "protected": spec.lifecycle.protected,
+        "environment": spec.lifecycle.environment,
         "owner": spec.lifecycle.owner,
         "cost_center": spec.lifecycle.cost_center,
         "expires_at": spec.lifecycle.expires_at,

@@ -2,6 +2,7 @@
 
 use step::{Failure, Kind};
 use vm::name::{Label, Subdomain};
+use vm::request::Accepted;
 
 use crate::layout::Layout;
 
@@ -75,17 +76,25 @@ pub enum LayoutName {
     HelmValues,
 }
 
-/// The layout, with the environment that it needs or has no use for.
-pub(crate) fn layout(name: LayoutName, environment: Option<Label>) -> Result<Layout, Failure> {
+/// The layout, with the environment that it needs or has no use for: that of the flag, else that of the request for a new machine.
+pub(crate) fn layout(name: LayoutName, flag: Option<&Label>, request: &Accepted) -> Result<Layout, Failure> {
     let refused = |what: &str, hint: &str| Err(Failure::new(Kind::Usage, what).hint(hint));
-    match (name, environment) {
-        (LayoutName::Manifests, None) => Ok(Layout::Manifests),
-        (LayoutName::HelmValues, None) => Ok(Layout::HelmValues),
-        (LayoutName::Kustomize, Some(environment)) => Ok(Layout::Kustomize { environment }),
-        (LayoutName::Kustomize, None) => {
-            refused("`--layout kustomize` needs `--environment`", "it names the overlay, such as `prod`")
+    let own = request.provision().and_then(|request| request.spec.lifecycle.environment.as_ref());
+    match (name, flag, own) {
+        (LayoutName::Manifests, None, _) => Ok(Layout::Manifests),
+        (LayoutName::HelmValues, None, _) => Ok(Layout::HelmValues),
+        (LayoutName::Kustomize, Some(flag), Some(own)) if flag != own => refused(
+            &format!("`--environment` is `{flag}`, and the request is for environment `{own}`"),
+            "leave `--environment` out, it is the request's",
+        ),
+        (LayoutName::Kustomize, Some(environment), _) | (LayoutName::Kustomize, None, Some(environment)) => {
+            Ok(Layout::Kustomize { environment: environment.clone() })
         }
-        (LayoutName::Manifests | LayoutName::HelmValues, Some(_)) => refused(
+        (LayoutName::Kustomize, None, None) => refused(
+            "`--layout kustomize` needs `--environment`",
+            "it names the overlay, such as `prod`, where the request has no `lifecycle.environment`",
+        ),
+        (LayoutName::Manifests | LayoutName::HelmValues, Some(_), _) => refused(
             "`--environment` is for the layout `kustomize` alone",
             "leave it out, or add `--layout kustomize`",
         ),

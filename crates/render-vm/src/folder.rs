@@ -5,12 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use step::{Failure, Kind};
+use step::{Failure, Kind, refuse};
 use vm::definition::Definition;
 use vm::problem::{Code, Problem};
 use vm::request::Target;
-
-use crate::day_two::refuse;
 
 /// The file that names the commit that the others are of, as `fetch-vm` writes it: 40 hex digits, or nothing where there was
 /// no branch yet.

@@ -24,7 +24,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use step::{Context, Done, EdgeArgs, Failure, Kind, Step, Timeout};
+use step::{Context, Done, EdgeArgs, Failure, Kind, PolicyArgs, Step, Timeout, refuse};
 use vm::definition::Definition;
 use vm::name::{Label, Subdomain};
 use vm::operation::Phase;
@@ -92,7 +92,8 @@ pub struct Args {
     /// How the files are laid out: `manifests`, `kustomize` with an environment, or `helm-values`
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutName::Manifests)]
     pub layout: LayoutName,
-    /// The environment whose overlay is written, and applied by Argo CD; for the layout `kustomize` alone
+    /// The environment whose overlay is written, and applied by Argo CD; for the layout `kustomize` alone, and without it the
+    /// request's own
     #[arg(long, value_name = "NAME")]
     pub environment: Option<Label>,
     /// Namespace of the Argo CD Application
@@ -104,6 +105,9 @@ pub struct Args {
     /// API server of the machine's cluster; absent, Argo CD finds the cluster by its name
     #[arg(long, value_name = "URL", value_parser = flags::server)]
     pub destination_server: Option<String>,
+    /// What the machine's environment allows
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// What every step has
     #[command(flatten)]
     pub edge: EdgeArgs,
@@ -138,26 +142,6 @@ impl Step for Args {
     }
 }
 
-impl Args {
-    /// What the files need to know besides the request.
-    ///
-    /// # Errors
-    ///
-    /// `usage` for an environment with a layout that has none.
-    pub fn site(&self) -> Result<Site, Failure> {
-        let source = self.image_source.clone().zip(self.image_kind);
-        Ok(Site {
-            repo_url: self.repo_url.clone(),
-            branch: self.branch.clone(),
-            application_namespace: self.application_namespace.to_string(),
-            project: self.project.to_string(),
-            destination_server: self.destination_server.clone(),
-            layout: flags::layout(self.layout, self.environment.clone())?,
-            image_source: source.map(|((namespace, name), kind)| ImageSource { namespace, name, kind }),
-        })
-    }
-}
-
 /// Render, then write, show the difference, or both.
 ///
 /// # Errors
@@ -168,8 +152,8 @@ impl Args {
 #[expect(clippy::unused_async, reason = "the shape of every step")]
 pub async fn render_vm(args: &Args, context: &Context) -> Result<Done, Failure> {
     flags::check_repo_url(&args.repo_url)?;
-    let site = args.site()?;
     let request = read_request(&args.request_file)?;
+    let site = Site::of(args, &request)?;
     let templates = Templates::new().map_err(|error| bug(&error))?;
     let held = args.definition.as_ref().map(|folder| folder::read(folder, request.target())).transpose()?;
     let outcome = match &request {
@@ -228,7 +212,7 @@ fn provision(
             return Err(Failure::new(Kind::Superseded, what)
                 .hint("`undelete` brings it back; a new machine needs a request id of its own"));
         }
-        day_two::refuse(&vm::rules::against(&Accepted::Provision(request.clone()), definition))?;
+        refuse(&vm::rules::against(&Accepted::Provision(request.clone()), definition, &site.policy))?;
     }
     let files = match &request.spec.template {
         Some(template) => site_template::render(args, &template.name, request, site)?,

@@ -30,6 +30,7 @@ pub(crate) async fn create(work: &Work, wanted: &Wanted) -> Result<Done, Failure
     let object = wanted.one()?;
     work.context.result(SNAPSHOT_NAME, object.name.name());
     let vm = wait_until_free(work, &wanted.vm, Holder::Snapshot(object.name.name())).await?;
+    wanted.permitted(&vm)?;
     let volumes = required(wanted, &vm)?;
     let state = WantedSnapshot {
         machine_uid: text(&vm, "/metadata/uid"),
@@ -68,6 +69,7 @@ pub(crate) async fn check(work: &Work, wanted: &Wanted) -> Result<Done, Failure>
     let object = wanted.one()?;
     work.context.result(SNAPSHOT_NAME, object.name.name());
     let vm = wait_until_free(work, &wanted.vm, Holder::Snapshot(object.name.name())).await?;
+    wanted.permitted(&vm)?;
     if noted(work, object).await?.is_some() {
         return Ok(Done::new(format!("{object} was taken already: it is gone on with")));
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::ArgAction;
 use cluster::Name;
 use snapshots::{Work, WorkArgs};
-use step::{Context, Done, EdgeArgs, Failure, Step, Timeout};
+use step::{Context, Done, EdgeArgs, Failure, PolicyArgs, Step, Timeout};
 
 use crate::wanted::Wanted;
 
@@ -69,6 +69,9 @@ pub struct Args {
     /// File for the table of `list` and the JSON of `sources`; without it, standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What the machine's environment allows
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// The clusters and the Lease
     #[command(flatten)]
     pub work: WorkArgs,

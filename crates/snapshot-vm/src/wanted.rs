@@ -6,10 +6,11 @@ use std::time::Duration;
 use cluster::{Name, Object, VIRTUAL_MACHINE_SNAPSHOT};
 use serde_json::{Value, json};
 use snapshots::{machine, text};
-use step::{Failure, Kind};
+use step::{Failure, Kind, refuse};
 use vm::day_two::{Operation, Snapshot};
-use vm::layout::{PROTECTED_LABEL, REQUEST_ID_ANNOTATION, snapshot_name};
+use vm::layout::{ENVIRONMENT_LABEL, PROTECTED_LABEL, REQUEST_ID_ANNOTATION, snapshot_name};
 use vm::name::Label;
+use vm::policy::Policy;
 use vm::request::Accepted;
 
 use crate::{Action, Args};
@@ -35,6 +36,9 @@ pub(crate) struct Wanted {
     pub(crate) deadline: Duration,
     pub(crate) keep: Keep,
     pub(crate) protected: bool,
+    /// What is asked for, if a request says so.
+    request: Option<Accepted>,
+    policy: Policy,
     /// Tell from which volume snapshots a new machine's disks can be made: nobody asks for that of a snapshot that another
     /// operation takes before it changes something, and its account cannot read them.
     pub(crate) tell_sources: bool,
@@ -102,7 +106,16 @@ impl Wanted {
             keep,
             snapshot,
             vm,
+            request,
+            policy: args.policy.read()?,
         })
+    }
+
+    /// Whether the policy allows what the request asks for in the machine's environment. The flows of `snapshot` and of a patch in
+    /// the guest read nothing from Git: here its label tells.
+    pub(crate) fn permitted(&self, vm: &Value) -> Result<(), Failure> {
+        let Some(request) = &self.request else { return Ok(()) };
+        refuse(&vm::rules::on_machine(request, label(vm, ENVIRONMENT_LABEL), &self.policy))
     }
 
     /// The snapshot, of an action that is about one.

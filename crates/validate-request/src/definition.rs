@@ -7,6 +7,7 @@ use std::path::Path;
 
 use step::{Failure, Kind};
 use vm::definition::Definition;
+use vm::policy::Policy;
 use vm::problem::Problem;
 use vm::request::Accepted;
 use vm::rules;
@@ -17,14 +18,14 @@ const FILES: usize = 10_000;
 const DEPTH: usize = 16;
 
 /// Every reason why the request cannot be carried out on what is in the folder.
-pub(crate) fn problems(folder: &Path, request: &Accepted) -> Result<Vec<Problem>, Failure> {
+pub(crate) fn problems(folder: &Path, request: &Accepted, policy: &Policy) -> Result<Vec<Problem>, Failure> {
     let mut files = BTreeMap::new();
     read(folder, "", 0, &mut files).map_err(|error| {
         Failure::new(Kind::Usage, format!("cannot read `{}`: {error}", folder.display()))
             .hint("`--definition` is the folder that `fetch-vm` wrote")
     })?;
     Ok(match Definition::read(&files, request.target()) {
-        Ok(definition) => rules::against(request, &definition),
+        Ok(definition) => rules::against(request, &definition, policy),
         Err(unreadable) => vec![unreadable.problem(request.target())],
     })
 }

@@ -6,8 +6,6 @@ use step::{Failure, Kind};
 use vm::policy::Rule;
 use vm::problem::{Code, echo, nearest};
 
-use crate::kind_of;
-
 /// What can be asked about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Topic {
@@ -43,7 +41,7 @@ impl Topic {
     /// Meaning, exit code, example and way out.
     pub(crate) fn text(self) -> String {
         let (meaning, kind, more) = match self {
-            Self::Problem(code) => (code.meaning(), kind_of(code.class()), code.explanation()),
+            Self::Problem(code) => (code.meaning(), Kind::from(code.class()), code.explanation()),
             Self::Finding(rule) => (rule.meaning(), Kind::Invalid, rule.explanation()),
         };
         let mut text = format!(

@@ -128,7 +128,7 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
     let mut verdict = checker.check(&bytes, form, &policy)?;
     template::check(args.template_directory.as_deref(), &mut verdict)?;
     if let (Some(folder), Some(request)) = (&args.definition, &verdict.request) {
-        verdict.problems = definition::problems(folder, request)?;
+        verdict.problems = definition::problems(folder, request, &policy)?;
         if !verdict.problems.is_empty() {
             verdict.request = None;
         }
@@ -210,16 +210,7 @@ fn publish(verdict: &Verdict, policy: &Policy, context: &Context) {
 }
 
 fn kind(problems: &[Problem]) -> Kind {
-    kind_of(Class::of(problems))
-}
-
-const fn kind_of(class: Class) -> Kind {
-    match class {
-        Class::Invalid => Kind::Invalid,
-        Class::Denied => Kind::Denied,
-        Class::Conflict => Kind::Conflict,
-        Class::Superseded => Kind::Superseded,
-    }
+    Class::of(problems).into()
 }
 
 fn refused(problems: &[Problem], what: &str, kind: Kind) -> Failure {

@@ -9,14 +9,14 @@ mod overlay;
 mod tests;
 mod values;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use machine::{Cpu, Disk, Machine, Source, Volume};
 
 use crate::day_two::Operation;
 use crate::layout::{ARCHIVED_APPLICATION_FILE, OPERATIONS, REQUEST_FILE, TOMBSTONE_FILE};
-use crate::name::RequestId;
+use crate::name::{Label, RequestId};
 use crate::operation::{Phase, Record, Tombstone};
 use crate::problem::{Code, Problem};
 use crate::quantity::Quantity;
@@ -119,6 +119,13 @@ impl Definition {
             || self.request.as_ref().is_some_and(|request| request.spec.lifecycle.protected)
     }
 
+    /// The environments that the machine is of, by its label and by the request it was provisioned by: the same one, unless a
+    /// person has changed it.
+    pub fn environments(&self) -> BTreeSet<&str> {
+        let labelled = self.machine.as_ref().and_then(Machine::labelled_environment);
+        labelled.into_iter().chain(self.request.as_ref().and_then(environment)).collect()
+    }
+
     /// The record of a phase, also if the machine was removed since.
     pub fn record(&self, request: &RequestId, phase: Phase) -> Option<&Record> {
         self.all_records().find(|record| record.request_id() == request && record.phase == phase)
@@ -165,6 +172,11 @@ impl Definition {
 }
 
 impl Life {
+    /// The environment that the machine was of, by the request it was provisioned by.
+    pub fn environment(&self) -> Option<&str> {
+        self.request.as_ref().and_then(environment)
+    }
+
     fn read(files: BTreeMap<String, Vec<u8>>, folder: &str) -> Result<Self, Unreadable> {
         let path = format!("{folder}/{TOMBSTONE_FILE}");
         let tombstone = files.get(&path).map(|bytes| Tombstone::parse(bytes)).transpose();
@@ -180,6 +192,10 @@ impl Life {
     pub fn application(&self, folder: &str) -> Option<&[u8]> {
         self.files.get(&format!("{folder}/{ARCHIVED_APPLICATION_FILE}")).map(Vec::as_slice)
     }
+}
+
+fn environment(request: &Request) -> Option<&str> {
+    request.spec.lifecycle.environment.as_ref().map(Label::as_str)
 }
 
 fn below(files: &BTreeMap<String, Vec<u8>>, folder: &str) -> BTreeMap<String, Vec<u8>> {

@@ -38,6 +38,8 @@ pub const OPERATIONS: &str = "operations";
 pub const TOMBSTONE_FILE: &str = "tombstone.yaml";
 /// The file in an archived machine's folder that was its Argo CD Application.
 pub const ARCHIVED_APPLICATION_FILE: &str = "application.yaml";
+/// The label on a `VirtualMachine` with the environment that it is of.
+pub const ENVIRONMENT_LABEL: &str = "vmlifecycle.dev/environment";
 /// The label on a `VirtualMachine` that must be named once more to be removed.
 pub const PROTECTED_LABEL: &str = "vmlifecycle.dev/protected";
 /// OpenShift's own label of that meaning: an admission policy denies the machine's deletion.

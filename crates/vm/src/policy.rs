@@ -3,6 +3,7 @@
 //! The published schema is `crates/vm/schema/vmpolicy.v1alpha1.json`; a test holds it and these types together.
 
 mod check;
+mod environment;
 mod node;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::quantity::Quantity;
 use crate::request::ApiVersion;
 
 pub use check::{Finding, Rule, check};
+pub use environment::Environment;
 pub use node::{NodeDevice, NodeLabel};
 
 /// One policy. [`Policy::default`] is what holds where a site has none.
@@ -76,6 +78,8 @@ pub struct Policy {
     pub allow: Allow,
     /// Fields that have to be filled.
     pub required: Vec<RequiredField>,
+    /// The environments that machines may be of, by their names; empty means any, with nothing that holds for it alone.
+    pub environments: BTreeMap<Label, Environment>,
     /// What is filled in where a request is silent.
     pub defaults: Defaults,
 }
@@ -187,6 +191,8 @@ pub enum RequiredField {
     CostCenter,
     /// Its last day.
     ExpiresAt,
+    /// What it is for, such as `prod`.
+    Environment,
 }
 
 impl RequiredField {
@@ -200,12 +206,13 @@ impl RequiredField {
             Self::Owner => "owner",
             Self::CostCenter => "costCenter",
             Self::ExpiresAt => "expiresAt",
+            Self::Environment => "environment",
         }
     }
 
     /// Whether it belongs to a new machine, in place of every request.
     pub const fn is_of_a_machine(self) -> bool {
-        matches!(self, Self::Owner | Self::CostCenter | Self::ExpiresAt)
+        matches!(self, Self::Owner | Self::CostCenter | Self::ExpiresAt | Self::Environment)
     }
 
     /// Where it is in a request, a JSON pointer.
@@ -310,7 +317,12 @@ pub const PLATFORM: [&str; 6] = ["kube-*", "openshift", "openshift-*", "argocd",
 impl Policy {
     /// Whether this operation may be asked for.
     pub fn allows_operation(&self, word: &str) -> bool {
-        self.operations.is_empty() || self.operations.iter().any(|allowed| allowed.as_str() == word)
+        holds_word(&self.operations, word)
+    }
+
+    /// What holds for the machines of this environment.
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|(known, _)| known.as_str() == name).map(|(_, environment)| environment)
     }
 
     /// Whether machines may be made in this namespace.
@@ -363,6 +375,11 @@ impl Policy {
 /// Whether a wildcard of the list matches; an empty list does not limit.
 pub(crate) fn listed(list: &[Wildcard], name: &str) -> bool {
     list.is_empty() || list.iter().any(|item| item.matches(name))
+}
+
+/// Whether the word is in the list; an empty list does not limit.
+fn holds_word(list: &[Label], word: &str) -> bool {
+    list.is_empty() || list.iter().any(|item| item.as_str() == word)
 }
 
 #[cfg(test)]

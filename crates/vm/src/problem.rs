@@ -174,6 +174,8 @@ codes! {
     PolicyTemplate = "E_POLICY_TEMPLATE",
     /// A longer life than the policy allows.
     PolicyLifetime = "E_POLICY_LIFETIME",
+    /// The policy has no such environment, or not for this machine.
+    PolicyEnvironment = "E_POLICY_ENVIRONMENT",
 }
 
 impl Code {

@@ -5,6 +5,7 @@ mod accept;
 mod access;
 mod against;
 mod day_two;
+mod environment;
 mod expiry;
 mod image;
 mod labels;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use accept::{accept, accepted};
 pub use against::against;
+pub use environment::on_machine;
 pub(crate) use image::twofold;
 pub use policy_file::{policy_check, policy_file};
 pub(crate) use text::looks_secret;

@@ -9,6 +9,7 @@ mod layout;
 mod lock;
 mod process;
 mod process_day_two;
+mod process_environment;
 mod process_preview;
 mod refused;
 mod site_template;

@@ -355,8 +355,8 @@ fn an_environment_is_for_the_layout_kustomize_alone() {
     assert_eq!(refused(&["--environment=prod"]), alone);
     assert_eq!(refused(&["--environment=prod", "--layout=manifests"]), alone);
     assert_eq!(refused(&["--environment=prod", "--layout=helm-values"]), alone);
-    let needed =
-        "error: `--layout kustomize` needs `--environment`\nhint: it names the overlay, such as `prod`\n";
+    let needed = "error: `--layout kustomize` needs `--environment`\n\
+                  hint: it names the overlay, such as `prod`, where the request has no `lifecycle.environment`\n";
     assert_eq!(refused(&["--layout=kustomize"]), needed);
     // as the Task gives a param that is left empty
     assert_eq!(refused(&["--layout=kustomize", "--environment="]), needed);

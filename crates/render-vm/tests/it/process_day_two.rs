@@ -13,11 +13,11 @@ use crate::day_two::Repository;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// The folder of one run.
-struct Case(TempDir);
+pub(crate) struct Case(TempDir);
 
 impl Case {
     /// What `fetch-vm` wrote of a repository, and a request about its machine.
-    fn new(repository: &Repository, id: &str, operation: &str, spec: &Value) -> Self {
+    pub(crate) fn new(repository: &Repository, id: &str, operation: &str, spec: &Value) -> Self {
         let case = Self(tempfile::tempdir().unwrap());
         let request = repository.request(id, operation, spec);
         fs::write(case.path("request.json"), request.canonical()).unwrap();
@@ -31,11 +31,11 @@ impl Case {
         case
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join(name)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -56,7 +56,7 @@ impl Case {
     }
 
     /// With everything that an operation needs.
-    fn render(&self, more: &[&str]) -> (i32, String) {
+    pub(crate) fn render(&self, more: &[&str]) -> (i32, String) {
         let at = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
         let flags = [at("definition", "definition"), at("output", "out"), at("plan", "plan.json")];
         let mut arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
@@ -66,7 +66,7 @@ impl Case {
         (code, said)
     }
 
-    fn result(&self, name: &str) -> String {
+    pub(crate) fn result(&self, name: &str) -> String {
         fs::read_to_string(self.path("results").join(name)).unwrap()
     }
 

@@ -4,6 +4,7 @@
 #[path = "../../../snapshots/tests/bed/mod.rs"]
 mod bed;
 mod create;
+mod environment;
 mod remove;
 
 use bed::Run;

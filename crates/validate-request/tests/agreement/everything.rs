@@ -116,6 +116,7 @@ fn provision(image: Image) -> Request {
             lifecycle: Lifecycle {
                 grace_period_seconds: 180,
                 protected: true,
+                environment: Some(parsed("prod")),
                 owner: Some(parsed("payments")),
                 cost_center: Some(parsed("4711")),
                 expires_at: Some(parsed("2027-09-01")),

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use snapbox::Data;
 use vm::day_two::{DataDisks, PatchMethod};
 use vm::policy::{
-    Allow, DataSources, Defaults, Images, Limits, NodeLabel, Policy, PolicyFile, PolicyKind, RequiredField,
+    Allow, DataSources, Defaults, Environment, Images, Limits, NodeLabel, Policy, PolicyFile, PolicyKind,
+    RequiredField,
 };
 use vm::request::{
     Accepted, ApiVersion, Binding, Kind, NetworkKind, NetworkModel, Operation, Power, Propagation, Role,
@@ -62,6 +63,7 @@ fn paths_of_schema(schema: &Value, path: &str, paths: &mut BTreeSet<String>) {
     }
     if schema["additionalProperties"].is_object() {
         paths.insert(format!("{path}/*"));
+        paths_of_schema(&schema["additionalProperties"], &format!("{path}/*"), paths);
     }
     if schema["items"].is_object() {
         paths_of_schema(&schema["items"], &format!("{path}/*"), paths);
@@ -83,6 +85,12 @@ fn the_schema_has_the_fields_of_the_types() {
 #[test]
 fn the_policy_schema_has_the_fields_of_its_types() {
     let wildcards = || serde_json::from_value(json!(["a-*"])).unwrap();
+    let environment = Environment {
+        namespaces: wildcards(),
+        operations: vec![parsed("provision")],
+        required: vec![RequiredField::Owner],
+        protected: true,
+    };
     let file = PolicyFile {
         api_version: ApiVersion::V1Alpha1,
         kind: PolicyKind::VmPolicy,
@@ -136,20 +144,29 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 RequiredField::Owner,
                 RequiredField::CostCenter,
                 RequiredField::ExpiresAt,
+                RequiredField::Environment,
             ],
+            environments: [(parsed("prod"), environment)].into(),
             defaults: Defaults { cluster: parsed("a"), tier: Some(parsed("gold")), grace_period_seconds: 1 },
         },
     };
     let value = serde_json::to_value(&file).unwrap();
     let (mut types, mut schema) = (BTreeSet::new(), BTreeSet::new());
-    paths_of_value(&value, "", &["/spec/storageTiers"], &mut types);
+    paths_of_value(&value, "", &["/spec/storageTiers", "/spec/environments"], &mut types);
     paths_of_schema(vm::schema::policy(), "", &mut schema);
     assert_eq!(types, schema);
-    let operations = &vm::schema::policy()["properties"]["spec"]["properties"]["operations"];
-    assert_eq!(operations["items"]["enum"], json!(schema::operations()));
-    assert_eq!(operations["maxItems"], schema::operations().len());
-    let words = vm::schema::policy()["properties"]["spec"]["properties"]["required"]["items"]["enum"].clone();
-    assert_eq!(words, value["spec"]["required"]);
+    let fields = &vm::schema::policy()["properties"]["spec"]["properties"];
+    let of_environments = &fields["environments"]["additionalProperties"]["properties"];
+    for operations in [&fields["operations"], &of_environments["operations"]] {
+        assert_eq!(operations["items"]["enum"], json!(schema::operations()));
+        assert_eq!(operations["maxItems"], schema::operations().len());
+    }
+    let words = |fields: &Value| fields["required"]["items"]["enum"].as_array().unwrap().clone();
+    assert_eq!(json!(words(fields)), value["spec"]["required"]);
+    // whatever has an environment has an environment
+    let mut others = words(fields);
+    others.retain(|word| word != RequiredField::Environment.word());
+    assert_eq!(words(of_environments), others);
 }
 
 /// A value without one field.
@@ -327,7 +344,8 @@ fn the_same_words_are_taken() {
 fn every_string_and_list_has_a_limit_and_every_field_a_description() {
     fn walk(schema: &Value, root: &Value, path: &str) {
         let target = schema["$ref"].as_str().map_or(schema, |name| root.pointer(&name[1..]).unwrap());
-        if path.contains("/properties/") && !path.contains("/allOf/") && !path.ends_with("/items") {
+        let item = ["/items", "/additionalProperties"].iter().any(|end| path.ends_with(end));
+        if path.contains("/properties/") && !path.contains("/allOf/") && !item {
             assert!(
                 schema["title"].is_string() && schema["description"].is_string(),
                 "{path} says nothing of itself"
@@ -348,8 +366,8 @@ fn every_string_and_list_has_a_limit_and_every_field_a_description() {
         for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
             walk(inner, root, &format!("{path}/properties/{name}"));
         }
-        if schema["items"].is_object() {
-            walk(&schema["items"], root, &format!("{path}/items"));
+        for inner in ["items", "additionalProperties"].into_iter().filter(|inner| schema[inner].is_object()) {
+            walk(&schema[inner], root, &format!("{path}/{inner}"));
         }
     }
     let policy = vm::schema::policy();

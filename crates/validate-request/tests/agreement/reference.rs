@@ -154,6 +154,25 @@ policy's `limits.lifetimeDays`. No clock is asked, so that the same request has 
 knows the requester sets `requestedAt`.
 ";
 
+const ENVIRONMENTS: &str = "
+## Environments
+
+`lifecycle.environment` says what a machine is for, and becomes its label `vmlifecycle.dev/environment`. With the layout `kustomize` it is also the
+name of the overlay, unless `--environment` of `render-vm` gives it. Without `environments` in the policy any name is taken. With them, each may
+say for its machines, besides what holds for all:
+
+- in which `namespaces` they are: else whoever asks could choose the environment that suits;
+- which `operations` may be asked for, `provision` included;
+- which fields are `required`. Those of `metadata` are also of each request about such a machine, such as a `reason`;
+- that they are all `protected`: what is provisioned gets `lifecycle.protected`, and those that were there before need `confirmName` as well.
+
+Of a machine that is there, the environment is that of its label and of the request that it was provisioned by, as Git holds them (for `undelete`, of
+that request in the archive); if a person made them differ, both hold. `render-vm --policy`, before anything is written, and `validate-request` with
+`--definition` look at that. `snapshot`, and `patch` with `in-guest`, read nothing from Git: there `snapshot-vm --policy` looks at the machine's label
+in its cluster, before the snapshot. It is the policy of the day that counts, but what is begun already is gone on with. A machine without an
+environment is held to none, so `required` should have `environment`; one whose environment the policy has no longer is denied every operation.
+";
+
 const NODES: &str = "
 ## Nodes and devices
 
@@ -206,6 +225,7 @@ pub(crate) fn text() -> String {
     text += ACCESS;
     text += CONFIG_DISKS;
     text += EXPIRY;
+    text += ENVIRONMENTS;
     text += LABELS;
     text += NODES;
     text += TEMPLATES;
@@ -295,6 +315,7 @@ fn rows(schema: &Value, path: &str, text: &mut String) {
         let _ = writeln!(text, "| `{path}` | {} | {default} | {what} |", form(field));
         rows(field, &format!("{path}."), text);
         rows(&field["items"], &format!("{path}[]."), text);
+        rows(&field["additionalProperties"], &format!("{path}.*."), text);
     }
 }
 
@@ -317,6 +338,9 @@ fn form(field: &Value) -> String {
             format!("list, at most {}", field["maxItems"])
         }
         "array" => format!("list, at most {}, of: {}", field["maxItems"], form(&field["items"])),
+        "object" if field["additionalProperties"]["properties"].is_object() => {
+            format!("mapping, at most {}, by name", field["maxProperties"])
+        }
         "object" if field["additionalProperties"].is_object() => {
             format!("mapping, each: {}", form(&field["additionalProperties"]))
         }

@@ -28,6 +28,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         "labels": ["team"],
         "annotations": ["note"],
         "nodeSelector": [{"key": "zone", "values": ["fra-*"]}],
+        "environments": {"prod": {"namespaces": ["team"], "required": ["owner"], "protected": true}},
         "devices": [{"deviceName": "nvidia.com/*"}, {"deviceName": "intel.com/qat", "namespaces": ["team"]}],
         "allow": {"userData": true, "userDataSecret": true, "clusterByRequester": true, "macAddress": true, "sysprep": true, "accessCredentials": true, "configDisks": true},
         "defaults": {"cluster": "prod", "tier": "silver", "gracePeriodSeconds": 60},
@@ -192,7 +193,8 @@ fn each_field_left_out_gets_an_answer_or_a_default() {
          /spec/networks/1/name /spec/networks/1/type /spec/networks/1/networkName /spec/access/sshKeySecrets/0/name \
          /spec/access/sshKeySecrets/0/propagationMethod /spec/access/sshKeySecrets/0/users \
          /spec/devices/gpus/0/name /spec/devices/gpus/0/deviceName /spec/devices/hostDevices/0/name \
-         /spec/devices/hostDevices/0/deviceName /spec/template/name"
+         /spec/devices/hostDevices/0/deviceName /spec/template/name \
+         /spec/lifecycle/owner"
     );
     let all = "/apiVersion /kind /metadata /metadata/requestId /metadata/requestedBy /spec /spec/operation /spec/target \
                /spec/target/name /spec/target/namespace";

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Unreadable, overlay};
 use crate::chart;
-use crate::layout::{DELETE_PROTECTION_LABEL, OPERATIONS, PROTECTED_LABEL, ROOT};
+use crate::layout::{DELETE_PROTECTION_LABEL, ENVIRONMENT_LABEL, OPERATIONS, PROTECTED_LABEL, ROOT};
 use crate::quantity;
 use crate::request::Target;
 
@@ -236,14 +236,21 @@ impl Machine {
         text(&self.document, "/spec/instancetype/name")
     }
 
+    /// The environment that its label names.
+    pub fn labelled_environment(&self) -> Option<&str> {
+        self.label(ENVIRONMENT_LABEL).and_then(Value::as_str)
+    }
+
+    fn label(&self, key: &str) -> Option<&Value> {
+        self.document.pointer("/metadata/labels")?.get(key)
+    }
+
     /// Whether a label protects it.
     pub fn labelled_protected(&self) -> bool {
-        [PROTECTED_LABEL, DELETE_PROTECTION_LABEL].iter().any(|label| {
-            match self.document.pointer("/metadata/labels").and_then(|labels| labels.get(label)) {
-                Some(Value::String(text)) => text == "true" || text == "True",
-                Some(Value::Bool(is)) => *is,
-                _ => false,
-            }
+        [PROTECTED_LABEL, DELETE_PROTECTION_LABEL].iter().any(|label| match self.label(label) {
+            Some(Value::String(text)) => text == "true" || text == "True",
+            Some(Value::Bool(is)) => *is,
+            _ => false,
         })
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! A finding is certain: whatever is told here is so for every request. What a site may have meant is not guessed at.
 
+mod environments;
 mod finding;
 mod keys;
 mod lists;
@@ -34,6 +35,7 @@ pub fn check(policy: &Policy) -> Vec<Finding> {
     disks(policy, &mut found);
     lists::check(policy, &mut found);
     keys::check(policy, &mut found);
+    environments::check(policy, &mut found);
     found.sort_by(Finding::order);
     found
 }
@@ -161,7 +163,7 @@ fn required(policy: &Policy, found: &mut Vec<Finding>) {
     }
     if provision
         && policy.limits.lifetime_days.is_some()
-        && !policy.required.contains(&RequiredField::ExpiresAt)
+        && !environments::all_require(policy, RequiredField::ExpiresAt)
     {
         let message = "a machine without `expiresAt` is not held to it";
         let finding = Finding::new("/spec/limits/lifetimeDays", Rule::Open, message);

@@ -358,6 +358,12 @@ impl Code {
                 "/spec/lifecycle/expiresAt: E_POLICY_LIFETIME: 365 days after the request, the policy allows 90; hint: at the latest `2026-11-30`",
                 "Give an earlier day; the policy's `limits.lifetimeDays` decides. Whoever needs the machine for longer asks again when the day comes near.",
             ),
+            Self::PolicyEnvironment => denied(
+                "environment: prd",
+                "environments: {dev: {}, prod: {required: [owner, costCenter, reason]}}",
+                "/spec/lifecycle/environment: E_POLICY_ENVIRONMENT: the policy has no environment `prd`; hint: did you mean `prod`",
+                "Take an environment of the policy's `environments`, one that is for the machine's namespace; `protected: false` is not for an environment whose machines are all protected. Where the policy has no longer the one that a machine is of, the platform team adds it.",
+            ),
         }
     }
 }

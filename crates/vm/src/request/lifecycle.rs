@@ -1,10 +1,10 @@
-//! How a machine is shut down, whose it is, and how long it is to be.
+//! How a machine is shut down, what it is for, whose it is, and how long it is to be.
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::LabelValue;
+use crate::name::{Label, LabelValue};
 
-/// How the machine is shut down, whether it may be removed, whose it is and until when.
+/// How the machine is shut down, whether it may be removed, what it is for, whose it is and until when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lifecycle {
@@ -16,6 +16,9 @@ pub struct Lifecycle {
     /// requests that came before this field stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
+    /// What it is for, such as `prod`, as the policy's `environments` have it: its label `vmlifecycle.dev/environment`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Label>,
     /// Whose machine it is: its label `vmlifecycle.dev/owner`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<LabelValue>,
@@ -38,6 +41,7 @@ impl Default for Lifecycle {
         Self {
             grace_period_seconds: Self::default_grace(),
             protected: false,
+            environment: None,
             owner: None,
             cost_center: None,
             expires_at: None,

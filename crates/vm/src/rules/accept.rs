@@ -32,6 +32,9 @@ pub fn accept(request: &Value, policy: &Policy) -> Result<Request, serde_json::E
     if absent("/spec/lifecycle/gracePeriodSeconds") {
         spec.lifecycle.grace_period_seconds = policy.defaults.grace_period_seconds;
     }
+    let named = spec.lifecycle.environment.as_ref();
+    let environment = named.and_then(|name| policy.environments.get(name));
+    spec.lifecycle.protected |= environment.is_some_and(|environment| environment.protected);
     for disk in &mut spec.disks {
         if disk.tier.is_none() && disk.storage_class.is_none() {
             disk.tier.clone_from(&policy.defaults.tier);

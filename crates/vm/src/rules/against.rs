@@ -10,19 +10,22 @@ mod unfinished;
 
 use known::Known;
 
+use super::environment;
 use crate::day_two::{Deprovision, NewCompute, Operation, Repave, Resize, Undelete};
 use crate::definition::{Definition, Machine};
 use crate::name::RequestId;
+use crate::policy::Policy;
 use crate::problem::{Code, Problem};
 use crate::request::Accepted;
 
 const NAME: &str = "/spec/target/name";
 const SPEC: &str = "/spec/operationSpec";
 
-/// Every reason why the request cannot be carried out on this machine; empty if it can, or if it was already.
+/// Every reason why the request cannot be carried out on this machine; empty if it can, or if it was already. Of the policy only
+/// what needs to know the machine is looked at: what holds for its environment.
 ///
 /// Pure, and the same in every step: `validate-request` asks early, whoever writes to Git asks again.
-pub fn against(request: &Accepted, definition: &Definition) -> Vec<Problem> {
+pub fn against(request: &Accepted, definition: &Definition, policy: &Policy) -> Vec<Problem> {
     match known::check(request, definition) {
         Known::New => {}
         Known::Stands => return unfinished::check(request, definition).into_iter().collect(),
@@ -37,16 +40,18 @@ pub fn against(request: &Accepted, definition: &Definition) -> Vec<Problem> {
                 .into_iter()
                 .collect()
         }
-        Accepted::DayTwo(request) => match &request.spec.operation {
-            Operation::Undelete(undelete) => {
-                let exists = absent(definition, "`deprovision` it first");
-                exists.or_else(|| archived(undelete, definition)).into_iter().collect()
+        Accepted::DayTwo(request) => {
+            let mut found = environment::against(request, definition, policy);
+            match (&request.spec.operation, &definition.machine) {
+                (Operation::Undelete(undelete), _) => {
+                    let exists = absent(definition, "`deprovision` it first");
+                    found.extend(exists.or_else(|| archived(undelete, definition)));
+                }
+                (operation, Some(machine)) => found.extend(on(operation, machine, definition, policy)),
+                (_, None) => found.push(missing(definition)),
             }
-            operation => match &definition.machine {
-                Some(machine) => on(operation, machine, definition),
-                None => vec![missing(definition)],
-            },
-        },
+            found
+        }
     }
 }
 
@@ -98,7 +103,7 @@ fn archived(undelete: &Undelete, definition: &Definition) -> Option<Problem> {
 }
 
 /// An operation on a machine that is there.
-fn on(operation: &Operation, machine: &Machine, definition: &Definition) -> Vec<Problem> {
+fn on(operation: &Operation, machine: &Machine, definition: &Definition, policy: &Policy) -> Vec<Problem> {
     match operation {
         Operation::Start(_) | Operation::Stop(_) | Operation::Undelete(_) => Vec::new(),
         Operation::Restart(_) => restart(machine).into_iter().collect(),
@@ -109,7 +114,10 @@ fn on(operation: &Operation, machine: &Machine, definition: &Definition) -> Vec<
         Operation::Patch(_) => disks::boot(machine).into_iter().collect(),
         Operation::Repave(repave) => self::repave(repave, machine, definition),
         Operation::Resize(resize) => self::resize(resize, machine, definition),
-        Operation::Deprovision(deprovision) => self::deprovision(deprovision, machine, definition),
+        Operation::Deprovision(deprovision) => {
+            let protected = definition.protected() || environment::protects(definition, policy);
+            self::deprovision(deprovision, machine, definition, protected)
+        }
     }
 }
 
@@ -190,10 +198,15 @@ fn compute(wanted: &NewCompute, machine: &Machine, found: &mut Vec<Problem>) {
     }
 }
 
-fn deprovision(wanted: &Deprovision, machine: &Machine, definition: &Definition) -> Vec<Problem> {
+fn deprovision(
+    wanted: &Deprovision,
+    machine: &Machine,
+    definition: &Definition,
+    protected: bool,
+) -> Vec<Problem> {
     let mut found = Vec::new();
     // a name that is not the machine's was refused with the document
-    if definition.protected() && wanted.confirm_name.is_none() {
+    if protected && wanted.confirm_name.is_none() {
         let hint = format!("give `confirmName: {}` if it is meant", definition.target.name);
         let problem = Problem::new(format!("{SPEC}/confirmName"), Code::Confirm, "the machine is protected");
         found.push(problem.hint(hint));

@@ -7,7 +7,7 @@ use crate::quantity::Quantity;
 
 use super::image::{IMAGES, inside};
 use super::machine::{COMPUTE, DISKS};
-use super::{Facts, expiry, labels, network, node, reference as references};
+use super::{Facts, environment, expiry, labels, network, node, reference as references};
 
 pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>) {
     found.extend(operation(facts, policy));
@@ -40,6 +40,7 @@ pub(super) fn check(facts: &Facts<'_>, policy: &Policy, found: &mut Vec<Problem>
     node::site(facts, policy, found);
     references::site(facts, policy, found);
     found.extend(expiry::site(facts, policy));
+    environment::site(facts, policy, found);
     for (field, allowed) in
         [("userData", policy.allow.user_data), ("userDataSecret", policy.allow.user_data_secret)]
     {

@@ -84,7 +84,7 @@ fn no_name(pointer: &str, item: &Wildcard) -> Finding {
 }
 
 /// Namespaces, of which machines can be in each.
-fn namespaces(pointer: &str, list: &[Wildcard], policy: &Policy, found: &mut Vec<Finding>) {
+pub(super) fn namespaces(pointer: &str, list: &[Wildcard], policy: &Policy, found: &mut Vec<Finding>) {
     names(pointer, list, super::lists::LABEL, found);
     let all = &policy.namespaces;
     for (at, item) in list.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Points of domain-semantics 9 that are seen in Git already; the whole words are in `tests/fixtures/requests/day-two`.
 
+mod environment;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use super::against;
 use crate::definition::Definition;
 use crate::operation::{Before, BuriedDisk, Phase, Record, Tombstone};
+use crate::policy::Policy;
 use crate::problem::Code;
 use crate::request::Accepted;
 
@@ -76,7 +79,7 @@ fn record(files: &mut Files, folder: &str, phase: Phase, sequence: u32, request:
 
 fn codes(request: &Accepted, files: &Files) -> Vec<Code> {
     let definition = Definition::read(files, request.target()).unwrap();
-    against(request, &definition).iter().map(|problem| problem.code).collect()
+    against(request, &definition, &Policy::default()).iter().map(|problem| problem.code).collect()
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn a_life_from_its_request_to_its_return() {
 /// What is said of a request; nothing if it may go on.
 fn said(request: &Accepted, files: &Files) -> Option<String> {
     let definition = Definition::read(files, request.target()).unwrap();
-    let mut problems = against(request, &definition);
+    let mut problems = against(request, &definition, &Policy::default());
     assert!(problems.len() <= 1, "{problems:?}");
     problems.pop().map(|problem| problem.to_string())
 }

@@ -17,6 +17,8 @@ pub(crate) const MACHINE: &str = "vms/in-cluster/team-a/db-01";
 pub(crate) struct World {
     pub(crate) server: Server,
     auth: TempDir,
+    /// The folder with the site's policy, empty where it has none.
+    policy: TempDir,
 }
 
 /// The folder of one TaskRun.
@@ -39,11 +41,29 @@ pub(crate) struct Ended {
 impl World {
     /// A branch with a machine on it, and the commit that brought it.
     pub(crate) async fn with_machine() -> (Self, String) {
-        let world = Self { server: Server::plain().await.unwrap(), auth: tempfile::tempdir().unwrap() };
+        Self::with(provision()).await
+    }
+
+    /// As [`Self::with_machine`], for a machine that is of an environment.
+    pub(crate) async fn with_machine_of(environment: &str) -> (Self, String) {
+        let mut new = provision();
+        new["spec"]["lifecycle"]["environment"] = environment.into();
+        Self::with(new).await
+    }
+
+    async fn with(new: Value) -> (Self, String) {
+        let [auth, policy] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let world = Self { server: Server::plain().await.unwrap(), auth, policy };
         fs::write(world.auth.path().join(".git-credentials"), world.server.url_with_credentials()).unwrap();
-        let ended = world.pod(provision(), None).run();
+        let ended = world.pod(new, None).run();
         let commit = ended.changed().to_owned();
         (world, commit)
+    }
+
+    /// From now on this is what the site allows.
+    pub(crate) fn allow(&self, spec: &Value) {
+        let policy = json!({"apiVersion": "vmlifecycle.dev/v1alpha1", "kind": "VMPolicy", "spec": spec});
+        fs::write(self.policy.path().join("policy.yaml"), policy.to_string()).unwrap();
     }
 
     pub(crate) fn pod(&self, request: Value, phase: Option<&'static str>) -> Pod<'_> {
@@ -115,6 +135,10 @@ impl Pod<'_> {
                 .arg("--on-conflict=rerender")
                 .arg(format!("--rerender-to={}", at("definition"))),
         };
+        let policy = self.world.policy.path();
+        if matches!(step, "validate-request" | "render-vm") && policy.join("policy.yaml").exists() {
+            command.arg(format!("--policy={}", policy.display()));
+        }
         command
             .arg(format!("--outcome-path={}", at("results/outcome")))
             .env_clear()

@@ -158,8 +158,8 @@ const ENVIRONMENTS: &str = "
 ## Environments
 
 `lifecycle.environment` says what a machine is for, and becomes its label `vmlifecycle.dev/environment`. With the layout `kustomize` it is also the
-name of the overlay, unless `--environment` of `render-vm` gives it. Without `environments` in the policy any name is taken. With them, each may
-say for its machines, besides what holds for all:
+name of the overlay; another one as `--environment` of `render-vm` is refused. Without `environments` in the policy any name is taken. With them,
+each may say for its machines, besides what holds for all:
 
 - in which `namespaces` they are: else whoever asks could choose the environment that suits;
 - which `operations` may be asked for, `provision` included;

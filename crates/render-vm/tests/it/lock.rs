@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use render_vm::{Broken, Expected, Lock, OUTPUT, Template, Templates, document, parse, wanted};
+use render_vm::{Broken, Expected, Lock, OUTPUT, Template, Templates, parse, wanted};
 use serde_json::{Value, json};
-use vm::request::{Accepted, Request};
 
-use crate::{request, requests, site};
+use crate::{requests, site};
 
 /// How many random values each string field of each template takes; together they are many more than 100 000.
 /// `RENDER_VALUES=100000 cargo test --release -p render-vm random_values` gives each field that many.
@@ -292,45 +291,6 @@ fn random_values_stay_values() {
     // a template that places one value more has one field more
     assert_eq!(fields.len(), 74, "{fields:#?}");
     assert!(fields.values().sum::<usize>() >= 100_000, "{fields:#?}");
-}
-
-#[test]
-fn a_hundred_thousand_values_are_read_back() {
-    let mut random = StdRng::seed_from_u64(4);
-    for _ in 0..100 {
-        let written: Value = (0..1000).map(|_| value(&mut random)).collect();
-        assert_eq!(parse::<Value>(&document(&written)).unwrap(), written);
-    }
-}
-
-/// `request.yaml` holds the request, whatever its free texts say.
-#[test]
-fn a_request_is_read_back() {
-    let mut random = StdRng::seed_from_u64(5);
-    for _ in 0..1000 {
-        let mut request = request("http-user-data");
-        request.spec.customization.user_data = Some(value(&mut random));
-        request.metadata.requested_by = value(&mut random).parse().unwrap_or(request.metadata.requested_by);
-        request.metadata.ticket = value(&mut random).parse().ok();
-        request.metadata.reason = value(&mut random).parse().ok();
-        request.spec.customization.timezone = value(&mut random).parse().ok();
-        request.spec.customization.packages =
-            (0..3).filter_map(|_| value(&mut random).parse().ok()).collect();
-        let text = document(&serde_json::to_value(&request).unwrap());
-        assert_eq!(parse::<Request>(&text).unwrap(), request, "{text}");
-    }
-}
-
-/// Keys that YAML readers take for something else where they stand plain are keys of labels as any other.
-#[test]
-fn a_request_with_odd_keys_is_read_back() {
-    let mut asked = request("http-user-data");
-    for key in ["y", "On", "null", "True", "1", "0x1f", "1e3", "2026-11-21", "a.b/12"] {
-        asked.spec.labels.insert(key.parse().unwrap(), "its-value".parse().unwrap());
-    }
-    let files = render_vm::render(&Templates::new().unwrap(), &asked, &site()).unwrap();
-    let file = format!("{}/{}", asked.spec.target.path(), vm::layout::REQUEST_FILE);
-    assert_eq!(Accepted::parse(&files[&file]).unwrap(), Accepted::Provision(asked));
 }
 
 /// What the lock says to a template for a namespace.

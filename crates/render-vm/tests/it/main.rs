@@ -11,6 +11,7 @@ mod process;
 mod process_day_two;
 mod process_environment;
 mod process_preview;
+mod read_back;
 mod refused;
 mod site_template;
 

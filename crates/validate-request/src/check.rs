@@ -45,12 +45,13 @@ impl Checker {
 
     /// Check a request.
     pub fn check(&self, bytes: &[u8], form: Form, policy: &Policy) -> Result<Verdict, Failure> {
-        let document = match document::read(bytes, form) {
+        let mut document = match document::read(bytes, form) {
             Ok(document) => document,
             Err(problem) => {
                 return Ok(Verdict { document: Value::Null, problems: vec![problem], request: None });
             }
         };
+        rules::name(&mut document, policy);
         let problems = rules::request(&document, policy, self.request.problems(&document));
         if !problems.is_empty() {
             return Ok(Verdict { document, problems, request: None });

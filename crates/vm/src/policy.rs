@@ -4,6 +4,7 @@
 
 mod check;
 mod environment;
+mod name_template;
 mod node;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::request::ApiVersion;
 
 pub use check::{Finding, Rule, check};
 pub use environment::Environment;
+pub use name_template::NameTemplate;
 pub use node::{NodeDevice, NodeLabel};
 
 /// One policy. [`Policy::default`] is what holds where a site has none.
@@ -52,6 +54,9 @@ pub struct Policy {
     /// What the whole name of a machine has to match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_pattern: Option<NamePattern>,
+    /// What the names of machines are made of whose requests give none; none means that each has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_template: Option<NameTemplate>,
     /// How large a machine may be.
     pub limits: Limits,
     /// Instance types that may be named.

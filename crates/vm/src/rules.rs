@@ -24,6 +24,7 @@ pub use accept::{accept, accepted};
 pub use against::against;
 pub use environment::on_machine;
 pub(crate) use image::twofold;
+pub use names::name;
 pub use policy_file::{policy_check, policy_file};
 pub(crate) use text::looks_secret;
 
@@ -32,8 +33,11 @@ use crate::problem::{Code, Problem};
 
 /// Every problem of a request: those that the schema found, and those of the rules and the policy. Sorted by place;
 /// empty means accepted.
-pub fn request(request: &Value, policy: &Policy, schema: Vec<Problem>) -> Vec<Problem> {
+pub fn request(request: &Value, policy: &Policy, mut schema: Vec<Problem>) -> Vec<Problem> {
     let mut found = Vec::new();
+    if names::will_be_made(request, policy) {
+        schema.retain(|problem| !(problem.pointer == names::TARGET && problem.code == Code::Required));
+    }
     let facts = Facts { request, schema: &schema };
     for rule in [
         names::check,

@@ -99,6 +99,7 @@ fn the_policy_schema_has_the_fields_of_its_types() {
             clusters: wildcards(),
             namespaces: wildcards(),
             name_pattern: Some("a".to_owned().try_into().unwrap()),
+            name_template: Some("{id}".to_owned().try_into().unwrap()),
             limits: Limits {
                 cpu: Some(1),
                 memory: Some(parsed("1Gi")),

@@ -3,7 +3,10 @@
 //! Not here: the name of the Argo CD Application, `<cluster>.<namespace>.<vm>`, has at most 3 × 63 + 2 = 191 of the 253
 //! characters that it may have.
 
+use serde_json::Value;
+
 use crate::layout::{RESERVED, ROOT, VOLUME_SUFFIX};
+use crate::policy::Policy;
 use crate::problem::{Code, Problem, echo};
 
 use super::Facts;
@@ -14,10 +17,41 @@ use super::reference::{CONFIG_DISKS, SYSPREP};
 const LABEL: usize = 63;
 /// What is appended to a machine's name for its boot disk.
 const ROOT_SUFFIX: usize = "-".len() + ROOT.len() + VOLUME_SUFFIX;
-const TARGET: &str = "/spec/target/name";
+pub(super) const TARGET: &str = "/spec/target/name";
 const NEW_DISKS: &str = "/spec/operationSpec/disks";
 /// What render-vm calls the volume of the cloud-config.
 const CLOUD_INIT: &str = "cloud-init";
+
+/// Give the machine of a request for a new one the name that the site makes, where the request gives none. Done before the schema
+/// looks at it, so that such a name is held to every rule.
+pub fn name(request: &mut Value, policy: &Policy) {
+    let Some(name) = made(request, policy) else { return };
+    if let Some(target) = request.pointer_mut("/spec/target").and_then(Value::as_object_mut) {
+        target.insert("name".to_owned(), name.into());
+    }
+}
+
+/// Whether the name will be made as soon as what it is made of is right, which is told already.
+pub(super) fn will_be_made(request: &Value, policy: &Policy) -> bool {
+    is_made(request, policy) && made(request, policy).is_none()
+}
+
+fn is_made(request: &Value, policy: &Policy) -> bool {
+    policy.name_template.is_some()
+        && request.pointer("/spec/operation").is_some_and(|word| word == "provision")
+        && request.pointer("/spec/target").is_some_and(|target| target.get("name").is_none())
+}
+
+fn made(request: &Value, policy: &Policy) -> Option<String> {
+    let template = policy.name_template.as_ref().filter(|_| is_made(request, policy))?;
+    let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str);
+    let cluster = match request.pointer("/spec/target/cluster") {
+        Some(_) => text("/spec/target/cluster")?.parse().ok()?,
+        None => policy.defaults.cluster.clone(),
+    };
+    let (namespace, id) = (text("/spec/target/namespace")?, text("/metadata/requestId")?);
+    Some(template.name(&namespace.parse().ok()?, &cluster, &id.parse().ok()?))
+}
 
 pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Problem>) {
     let name = match facts.operation() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::policy::{Finding, NamePattern, PolicyFile, check, listed};
+use crate::policy::{Finding, NamePattern, NameTemplate, PolicyFile, check, listed};
 use crate::problem::{Code, Problem};
 use crate::quantity::Quantity;
 
@@ -23,9 +23,14 @@ pub fn policy_check(file: &Value, schema: Vec<Problem>) -> Result<Vec<Finding>, 
 fn read(file: &Value, schema: Vec<Problem>) -> Result<PolicyFile, Vec<Problem>> {
     let mut found = Vec::new();
     let facts = Facts { request: file, schema: &schema };
-    let pointer = "/spec/namePattern";
-    if let Some(Err(why)) = facts.text(pointer).map(|text| NamePattern::try_from(text.to_owned())) {
-        found.push(Problem::new(pointer, Code::Pattern, why));
+    let pattern = |text: String| NamePattern::try_from(text).err();
+    let template = |text: String| NameTemplate::try_from(text).err();
+    for (pointer, why) in [
+        ("/spec/namePattern", &pattern as &dyn Fn(String) -> Option<String>),
+        ("/spec/nameTemplate", &template),
+    ] {
+        let why = facts.text(pointer).and_then(|text| why(text.to_owned()));
+        found.extend(why.map(|why| Problem::new(pointer, Code::Pattern, why)));
     }
     for pointer in ["/spec/limits/memory", "/spec/limits/diskSize"] {
         if facts.text(pointer).is_some() && facts.parsed::<Quantity>(pointer).is_none() {

@@ -1,5 +1,4 @@
 //! A request that leaves the name of its machine to the site, through `pipelines/provision-vm.yaml`.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 

@@ -17,7 +17,7 @@ pub use context::Context;
 pub use duration::{Timeout, human};
 pub use failure::{Failure, Kind, Signal};
 pub use log::LogFormat;
-pub use policy::{PolicyArgs, refuse};
+pub use policy::{PolicyArgs, policy_file, refuse};
 pub use results::{CHANGED, EVERY_STEP, LIMIT, MESSAGE, OUTCOME, TASK_LIMIT};
 pub use run::{Done, EdgeArgs, Step, command, parse, run};
 pub use text::one_line;

@@ -30,8 +30,7 @@ impl PolicyArgs {
     /// `usage` for a file that cannot be read, or is no policy.
     pub fn read(&self) -> Result<Policy, Failure> {
         let Some(path) = &self.policy else { return Ok(Policy::default()) };
-        // what a Tekton workspace is
-        let path = if path.is_dir() { path.join("policy.yaml") } else { path.clone() };
+        let path = policy_file(path.clone());
         let unusable = |why: String| {
             Failure::new(Kind::Usage, format!("cannot use policy `{}`: {why}", path.display()))
                 .hint("`validate-request --policy-check` lists all that is wrong with it")
@@ -46,6 +45,12 @@ impl PolicyArgs {
         file.map(|file| file.spec)
             .map_err(|problems| unusable(problems.first().map_or_else(String::new, ToString::to_string)))
     }
+}
+
+/// The policy's file: the one that is named, or `policy.yaml` in the folder that is, which a Tekton workspace is. In a Task,
+/// `--policy=FOLDER/policy.yaml` would be a path also where no workspace is bound.
+pub fn policy_file(path: PathBuf) -> PathBuf {
+    if path.is_dir() { path.join("policy.yaml") } else { path }
 }
 
 impl From<Class> for Kind {

@@ -152,13 +152,13 @@ pub async fn validate_request(args: Args, context: Context) -> Result<Done, Fail
 }
 
 async fn site_policy(checker: &Checker, path: PathBuf) -> Result<Policy, Failure> {
-    let (what, bytes) = policy_file(path).await?;
+    let (what, bytes) = read_policy(path).await?;
     checker.policy(&bytes).map_err(|problems| refused(&problems, &what, Kind::Usage))
 }
 
 /// A policy is the input itself here, so what is wrong with it is `invalid`.
 async fn policy_check(checker: &Checker, path: PathBuf) -> Result<Done, Failure> {
-    let (what, bytes) = policy_file(path).await?;
+    let (what, bytes) = read_policy(path).await?;
     let findings =
         checker.policy_check(&bytes).map_err(|problems| refused(&problems, &what, Kind::Invalid))?;
     if findings.is_empty() {
@@ -172,12 +172,9 @@ async fn policy_check(checker: &Checker, path: PathBuf) -> Result<Done, Failure>
     Err(listed(&format!("{what}, {number}"), lines, Kind::Invalid).hint("`--explain` says what a code means"))
 }
 
-/// The policy's file: what it is called, and its bytes.
-async fn policy_file(mut path: PathBuf) -> Result<(String, Vec<u8>), Failure> {
-    // what a Tekton workspace is; `--policy=FOLDER/policy.yaml` would be a path also where no workspace is bound
-    if path.is_dir() {
-        path.push("policy.yaml");
-    }
+/// What the policy is called, and its bytes.
+async fn read_policy(path: PathBuf) -> Result<(String, Vec<u8>), Failure> {
+    let path = step::policy_file(path);
     let what = format!("policy `{}`", path.display());
     files::read(path).await.map(|bytes| (what, bytes))
 }

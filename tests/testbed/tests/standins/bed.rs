@@ -3,11 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
@@ -22,6 +21,10 @@ use testbed::{
     disks::Disks,
     kubevirt::{self, KubeVirt},
 };
+use tokio::sync::watch;
+
+/// How long a test waits for what it expects.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const URL: &str = "https://git.example/platform/vms.git";
 
@@ -335,8 +338,8 @@ pub(crate) async fn until(
         if wanted(&seen) {
             return Ok(seen);
         }
-        if start.elapsed() > Duration::from_mins(1) {
-            bail!("{what}: not within 60 s, last seen {seen:#}");
+        if start.elapsed() > PATIENCE {
+            bail!("{what}: not within {PATIENCE:?}, last seen {seen:#}");
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -357,27 +360,52 @@ pub(crate) fn reason(object: &Value, kind: &str) -> (String, String) {
     (text("reason"), text("message"))
 }
 
+/// What was seen of an object, a line for each version. It is written beside the test: what the test has read from the API server may
+/// not have arrived here yet, so a test waits for what it expects.
+pub(crate) struct Record(watch::Receiver<Vec<String>>);
+
+impl Record {
+    /// Wait until the lines are as wanted.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&[String]) -> bool) -> Result<()> {
+        let seen = self.0.wait_for(|lines| wanted(lines));
+        let seen = matches!(tokio::time::timeout(PATIENCE, seen).await, Ok(Ok(_)));
+        if !seen {
+            bail!(
+                "not seen within {PATIENCE:?}, or before the watch ended, but:\n{}",
+                self.0.borrow().join("\n")
+            );
+        }
+        Ok(())
+    }
+
+    /// Wait until the lines are these and no others.
+    pub(crate) async fn is(&mut self, wanted: &[&str]) -> Result<()> {
+        self.until(|lines| lines == wanted).await.with_context(|| format!("{wanted:?}"))
+    }
+}
+
 /// Every version of an object from now on, each told in one line by `tell`; equal ones in a row count once.
-pub(crate) fn record(
+pub(crate) async fn record(
     api: Api<DynamicObject>,
     name: &'static str,
     tell: fn(&Value) -> String,
-) -> Arc<Mutex<Vec<String>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&lines);
+) -> Result<Record> {
+    let (told, lines) = watch::channel(Vec::new());
+    let mut events = api.watch(&WatchParams::default(), "0").await?.boxed();
     tokio::spawn(async move {
-        let Ok(events) = api.watch(&WatchParams::default(), "0").await else { return };
-        let mut events = events.boxed();
         while let Ok(Some(event)) = events.try_next().await {
             let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
             if object.metadata.name.as_deref() == Some(name) {
                 let line = tell(&serde_json::to_value(object).unwrap_or_default());
-                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                if told.last() != Some(&line) {
-                    told.push(line);
-                }
+                told.send_if_modified(|lines: &mut Vec<String>| {
+                    let news = lines.last() != Some(&line);
+                    if news {
+                        lines.push(line);
+                    }
+                    news
+                });
             }
         }
     });
-    lines
+    Ok(Record(lines))
 }

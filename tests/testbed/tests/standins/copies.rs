@@ -1,7 +1,5 @@
 //! Snapshots and restores, seen by what is in the disks.
 
-use std::sync::PoisonError;
-
 use anyhow::Result;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -21,15 +19,17 @@ async fn a_snapshot_locks_its_machine_and_says_under_which_circumstances_it_was_
         machine["status"]["volumeSnapshotStatuses"],
         json!([{ "name": "root", "enabled": true }, { "name": "data", "enabled": true }])
     );
-    let machines = record(bed.machines(), "web", |machine| {
+    let mut machines = record(bed.machines(), "web", |machine| {
         let lock = machine["status"]["snapshotInProgress"].as_str().unwrap_or("-");
         let held = machine["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
         format!("{lock} {held}")
-    });
-    let snapshots = record(bed.snapshots(), "first", |snapshot| {
+    })
+    .await?;
+    let mut snapshots = record(bed.snapshots(), "first", |snapshot| {
         let phase = snapshot["status"]["phase"].as_str().unwrap_or("-");
         format!("{phase} {}, {}", reason(snapshot, "Progressing").0, reason(snapshot, "Ready").0)
-    });
+    })
+    .await?;
     bed.write_disk("web-root", "before").await?;
     let ready = bed.snapshot_ready("first").await?;
     let status = &ready["status"];
@@ -46,18 +46,15 @@ async fn a_snapshot_locks_its_machine_and_says_under_which_circumstances_it_was_
             && machine["metadata"]["finalizers"] == json!(["kubevirt.io/virtualMachineControllerFinalize"])
     })
     .await?;
-    let told =
-        |lines: &std::sync::Mutex<Vec<String>>| lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert_eq!(told(&machines), ["- 1", "first 1", "first 2", "first 1", "- 1"]);
-    assert_eq!(
-        told(&snapshots),
-        [
+    machines.is(&["- 1", "first 1", "first 2", "first 1", "- 1"]).await?;
+    snapshots
+        .is(&[
             "- , ",
             "InProgress Source not locked, Not ready",
             "InProgress Source locked and operation in progress, Not ready",
             "Succeeded Operation complete, Ready",
-        ]
-    );
+        ])
+        .await?;
 
     // Ready it is only while its parts are there.
     let content = status["virtualMachineSnapshotContentName"].as_str().unwrap();
@@ -206,7 +203,7 @@ async fn a_restore_in_place_puts_back_what_the_snapshot_held() -> Result<()> {
     bed.patch(&bed.machines(), "web", machine).await?;
     bed.halt().await?;
     let before = serde_json::to_value(bed.claims().get("web-data").await?)?;
-    let said = record(bed.restores(), "back", |restore| reason(restore, "Progressing").0);
+    let mut said = record(bed.restores(), "back", |restore| reason(restore, "Progressing").0).await?;
 
     let policy = json!({ "volumeRestorePolicy": "InPlace", "volumeOwnershipPolicy": "None" });
     bed.restore("back", "first", policy).await?;
@@ -232,8 +229,8 @@ async fn a_restore_in_place_puts_back_what_the_snapshot_held() -> Result<()> {
         machine["metadata"]["annotations"]["restore.kubevirt.io/lastRestoreUID"],
         format!("back-{uid}")
     );
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert!(said.contains(&"persistentvolumeclaims \"web-data\" not found".to_owned()), "{said:?}");
+    said.until(|lines| lines.iter().any(|line| line == "persistentvolumeclaims \"web-data\" not found"))
+        .await?;
 
     bed.patch(&bed.machines(), "web", json!({ "spec": { "runStrategy": "Always" } })).await?;
     until(&bed.machines(), "web", "running", |machine| machine["status"]["ready"] == true).await?;

@@ -7,14 +7,12 @@ mod deletion;
 mod disks;
 mod power;
 
-use std::sync::{Mutex, PoisonError};
-
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use testbed::{control_plane::ControlPlane, kubevirt::Fault};
 
-use self::bed::{Bed, gone, printed, reason, record, until};
+use self::bed::{Bed, Record, gone, printed, reason, record, until};
 
 fn machine_file(namespace: &str, strategy: &str, image: &str, disk: Option<&str>) -> String {
     let mut volumes = vec![json!({ "name": "root", "containerDisk": { "image": image } })];
@@ -80,21 +78,18 @@ fn machine_line(machine: &Value) -> String {
     format!("{}{}{} {ready}", status["printableStatus"].as_str().unwrap_or("-"), has("created"), has("ready"))
 }
 
-fn assert_in_order(seen: &Mutex<Vec<String>>, wanted: &[&str]) {
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut rest = seen.iter();
-    for line in wanted {
-        assert!(
-            rest.any(|other| other == line),
-            "`{line}` is missing, or not in its place:\n{}",
-            seen.join("\n")
-        );
-    }
+/// Wait until these lines were seen, in this order, others being between them or not.
+async fn seen_in_order(record: &mut Record, wanted: &[&str]) -> Result<()> {
+    let in_order = |lines: &[String]| {
+        let mut rest = lines.iter();
+        wanted.iter().all(|line| rest.any(|other| other == line))
+    };
+    record.until(in_order).await.with_context(|| format!("in this order:\n{}", wanted.join("\n")))
 }
 
 /// What the real controllers were seen to write in this flow (Argo CD 3.5.7, KubeVirt 1.8).
-fn as_the_real_ones_do(applications: &Mutex<Vec<String>>, machines: &Mutex<Vec<String>>) {
-    assert_in_order(
+async fn as_the_real_ones_do(applications: &mut Record, machines: &mut Record) -> Result<()> {
+    seen_in_order(
         applications,
         &[
             "sync - -, operation - without, health -",
@@ -112,8 +107,9 @@ fn as_the_real_ones_do(applications: &Mutex<Vec<String>>, machines: &Mutex<Vec<S
             "sync Synced commit, operation Succeeded with result, health Progressing",
             "sync Synced commit, operation Succeeded with result, health Healthy",
         ],
-    );
-    assert_in_order(
+    )
+    .await?;
+    seen_in_order(
         machines,
         &[
             "Stopped ",
@@ -124,7 +120,8 @@ fn as_the_real_ones_do(applications: &Mutex<Vec<String>>, machines: &Mutex<Vec<S
             "Stopped created PodTerminating",
             "Stopped VMINotExists",
         ],
-    );
+    )
+    .await
 }
 
 #[tokio::test]
@@ -138,8 +135,8 @@ async fn a_commit_becomes_a_running_machine_and_a_stopped_one() -> Result<()> {
     let always = machine_file(bed.namespace, "Always", IMAGE, Some("web-data"));
     let first =
         bed.repository.commit(&[(&kustomization, KUSTOMIZATION), (&disk, DISK), (&machine, &always)])?;
-    let applications = record(bed.applications(), "web", application_line);
-    let machines = record(bed.machines(), "web", machine_line);
+    let mut applications = record(bed.applications(), "web", application_line).await?;
+    let mut machines = record(bed.machines(), "web", machine_line).await?;
     bed.cdi.hold();
 
     bed.application(folder).await?;
@@ -204,7 +201,7 @@ async fn a_commit_becomes_a_running_machine_and_a_stopped_one() -> Result<()> {
     })
     .await?;
 
-    as_the_real_ones_do(&applications, &machines);
+    as_the_real_ones_do(&mut applications, &mut machines).await?;
 
     // Deleting the Application deletes what it brought, but for the disk that says not to.
     plane.require_controller_manager()?;

@@ -93,9 +93,10 @@ async fn a_stop_does_not_take_back_a_restart() -> Result<()> {
     let bed = Bed::new(ControlPlane::shared().await?, "power-restart").await?;
     bed.machine("Always").await?;
     up(&bed).await?;
-    let strategies = record(bed.machines(), "web", |machine| {
+    let mut strategies = record(bed.machines(), "web", |machine| {
         machine["spec"]["runStrategy"].as_str().unwrap_or("-").to_owned()
-    });
+    })
+    .await?;
     assert_eq!(bed.subresource("restart", "").await?.0, 202);
     assert_eq!(bed.subresource("stop", "").await?.0, 202);
     until(&bed.machines(), "web", "up after all", |machine| {
@@ -105,8 +106,7 @@ async fn a_stop_does_not_take_back_a_restart() -> Result<()> {
             && machine["metadata"]["generation"] == 3
     })
     .await?;
-    assert_eq!(*strategies.lock().unwrap(), ["Always", "Halted", "Always"]);
-    Ok(())
+    strategies.is(&["Always", "Halted", "Always"]).await
 }
 
 #[tokio::test]
@@ -119,9 +119,10 @@ async fn a_guest_that_ignores_the_power_button_is_killed_when_its_time_is_over()
     });
     bed.patch(&bed.machines(), "web", deaf).await?;
     up(&bed).await?;
-    let phases = record(bed.instances(), "web", |instance| {
+    let mut phases = record(bed.instances(), "web", |instance| {
         instance["status"]["phase"].as_str().unwrap_or("-").to_owned()
-    });
+    })
+    .await?;
     strategy(&bed, "Halted").await?;
     until(&bed.instances(), "web", "stopping", |instance| reason(instance, "Ready").0 == "PodTerminating")
         .await?;
@@ -130,8 +131,7 @@ async fn a_guest_that_ignores_the_power_button_is_killed_when_its_time_is_over()
     assert_eq!(bed.subresource("stop", r#"{"gracePeriod":60}"#).await?, conflict(longer));
     assert_eq!(bed.subresource("stop", r#"{"gracePeriod":0}"#).await?, (202, String::new()));
     down(&bed).await?;
-    assert_eq!(*phases.lock().unwrap(), ["Running", "Failed"]);
-    Ok(())
+    phases.is(&["Running", "Failed"]).await
 }
 
 #[tokio::test]

@@ -71,6 +71,8 @@ async fn a_change_that_nobody_committed_is_undone_at_once_unless_reconciliation_
 
     let skip = |value: Value| json!({ "metadata": { "annotations": { "argocd.argoproj.io/skip-reconcile": value } } });
     bed.patch(&bed.applications(), "web", skip(json!("true"))).await?;
+    // What it began before this, it has done then.
+    looked_at(&bed).await?;
     bed.patch(&bed.machines(), "web", strategy("Manual")).await?;
     bed.refresh().await?;
     // Whatever it would do, it does to another Application meanwhile.

@@ -214,6 +214,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "owner": spec.lifecycle.owner,
         "cost_center": spec.lifecycle.cost_center,
         "expires_at": spec.lifecycle.expires_at,
+        "maintenance_window": spec.lifecycle.maintenance_window,
         "run_strategy": spec.power.run_strategy(),
         "instance_type": spec.compute.instance_type,
         "preference": spec.compute.preference,

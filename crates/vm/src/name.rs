@@ -60,8 +60,11 @@ macro_rules! checked {
 }
 
 mod resource;
+mod time;
 
 pub use resource::{DeviceName, Serial};
+pub(crate) use time::window;
+pub use time::{MaintenanceWindow, TimeZone};
 
 checked! {
     /// A DNS label as Kubernetes wants it for namespaces, machines, clusters, volumes: RFC 1123, at most 63 characters.
@@ -104,20 +107,6 @@ checked! {
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
     },
     "at most 32 of a-z, 0-9, _ and -, with a letter or _ first"
-}
-
-checked! {
-    /// An IANA time zone, such as `Europe/Berlin` or `Etc/GMT+5`: its form, not that it exists.
-    TimeZone,
-    |text| {
-        text.len() <= 64
-            && text.starts_with(|c: char| c.is_ascii_uppercase())
-            && text.split('/').count() <= 3
-            && text.split('/').all(|part| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-'))
-            })
-    },
-    "an IANA time zone, such as `Europe/Berlin` or `UTC`"
 }
 
 checked! {

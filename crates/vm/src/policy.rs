@@ -196,6 +196,8 @@ pub enum RequiredField {
     CostCenter,
     /// Its last day.
     ExpiresAt,
+    /// When it may be worked on.
+    MaintenanceWindow,
     /// What it is for, such as `prod`.
     Environment,
 }
@@ -211,13 +213,14 @@ impl RequiredField {
             Self::Owner => "owner",
             Self::CostCenter => "costCenter",
             Self::ExpiresAt => "expiresAt",
+            Self::MaintenanceWindow => "maintenanceWindow",
             Self::Environment => "environment",
         }
     }
 
     /// Whether it belongs to a new machine, in place of every request.
     pub const fn is_of_a_machine(self) -> bool {
-        matches!(self, Self::Owner | Self::CostCenter | Self::ExpiresAt | Self::Environment)
+        !matches!(self, Self::OnBehalfOf | Self::Ticket | Self::Reason | Self::RequestedAt)
     }
 
     /// Where it is in a request, a JSON pointer.

@@ -102,8 +102,10 @@ codes! {
     Network = "E_NETWORK",
     /// An address that could be read in two ways.
     Url = "E_URL",
-    /// Not a point in time, or none that can be meant.
+    /// Not a point or a span of time, or none that can be meant.
     Timestamp = "E_TIMESTAMP",
+    /// No time zone of the IANA database.
+    TimeZone = "E_TIME_ZONE",
     /// `userData` that is not one plain cloud-config.
     UserData = "E_USER_DATA",
     /// A cloud-config of more than 2048 bytes.

@@ -17,6 +17,7 @@ mod policy_file;
 mod reference;
 mod site;
 mod text;
+mod zone;
 
 use serde_json::Value;
 
@@ -48,6 +49,7 @@ pub fn request(request: &Value, policy: &Policy, mut schema: Vec<Problem>) -> Ve
         reference::check,
         access::check,
         expiry::check,
+        zone::check,
         day_two::check,
         text::check,
     ] {

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use regex::Regex;
 use vm::name::{
-    DeviceName, HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, NetworkName, Package,
-    ParameterName, PublicKey, RequestId, Serial, Subdomain, TimeZone, User,
+    DeviceName, HttpUrl, ImageReference, Label, LabelKey, LabelValue, Line, MacAddress, MaintenanceWindow,
+    NetworkName, Package, ParameterName, PublicKey, RequestId, Serial, Subdomain, TimeZone, User,
 };
 use vm::quantity::Quantity;
 
@@ -22,7 +22,7 @@ fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
-const DEFINITIONS: [Definition; 18] = [
+const DEFINITIONS: [Definition; 19] = [
     Definition { name: "label", rule: Label::RULE, takes: parses::<Label> },
     Definition { name: "subdomain", rule: Subdomain::RULE, takes: parses::<Subdomain> },
     Definition { name: "requestId", rule: RequestId::RULE, takes: parses::<RequestId> },
@@ -33,6 +33,11 @@ const DEFINITIONS: [Definition; 18] = [
     Definition { name: "httpUrl", rule: HttpUrl::RULE, takes: parses::<HttpUrl> },
     Definition { name: "quantity", rule: Quantity::RULE, takes: parses::<Quantity> },
     Definition { name: "timeZone", rule: TimeZone::RULE, takes: parses::<TimeZone> },
+    Definition {
+        name: "maintenanceWindow",
+        rule: MaintenanceWindow::RULE,
+        takes: parses::<MaintenanceWindow>,
+    },
     Definition { name: "package", rule: Package::RULE, takes: parses::<Package> },
     Definition { name: "networkName", rule: NetworkName::RULE, takes: parses::<NetworkName> },
     Definition { name: "macAddress", rule: MacAddress::RULE, takes: parses::<MacAddress> },

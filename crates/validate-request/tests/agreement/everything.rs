@@ -120,6 +120,7 @@ fn provision(image: Image) -> Request {
                 owner: Some(parsed("payments")),
                 cost_center: Some(parsed("4711")),
                 expires_at: Some(parsed("2027-09-01")),
+                maintenance_window: Some(parsed("Sun 02:00-04:00 UTC")),
             },
             checks: checks(),
         },

@@ -145,6 +145,7 @@ fn the_policy_schema_has_the_fields_of_its_types() {
                 RequiredField::Owner,
                 RequiredField::CostCenter,
                 RequiredField::ExpiresAt,
+                RequiredField::MaintenanceWindow,
                 RequiredField::Environment,
             ],
             environments: [(parsed("prod"), environment)].into(),

@@ -145,13 +145,17 @@ serial. They are made anew at each start of the machine, and are no disks for `s
 ";
 
 const EXPIRY: &str = "
-## Whose a machine is, and until when
+## Whose a machine is, until when, and when it may be worked on
 
 `lifecycle.owner` and `lifecycle.costCenter` become the labels `vmlifecycle.dev/owner` and `vmlifecycle.dev/cost-center` of the machine, and
 `lifecycle.expiresAt` its annotation `vmlifecycle.dev/expires-at`. Nothing here removes a machine by itself: a site looks for the annotation and asks for
 `stop` or `deprovision`. The day has to be after that of `metadata.requestedAt`, which is needed beside it, and no more days after it than the
 policy's `limits.lifetimeDays`. No clock is asked, so that the same request has the same answer when it is sent again: where a lifetime matters, whatever
 knows the requester sets `requestedAt`.
+
+`lifecycle.maintenanceWindow` becomes the annotation `vmlifecycle.dev/maintenance-window`: days (`Sun`, `Mon-Thu,Sat`), begin and end as local time, and the time
+zone of that; where the end is the earlier one, it is of the day after. Nothing here waits for it or refuses outside it, for no flow should stand for days: what
+starts patches and repaves on a schedule looks for the annotation, and Argo CD has sync windows for what is committed.
 ";
 
 const ENVIRONMENTS: &str = "

@@ -39,7 +39,7 @@ pub(crate) fn base() -> Value {
             },
             "template": {"name": "hardened", "parameters": {"model": "host", "count": 2, "large": true, "zones": ["a"]}},
             "power": "on",
-            "lifecycle": {"gracePeriodSeconds": 60, "environment": "prod", "owner": "payments", "costCenter": "4711", "expiresAt": "2027-09-01"},
+            "lifecycle": {"gracePeriodSeconds": 60, "environment": "prod", "owner": "payments", "costCenter": "4711", "expiresAt": "2027-09-01", "maintenanceWindow": "Mon-Thu,Sat 22:00-01:30 UTC"},
             "checks": {"guestAgent": true, "ip": true, "tcpPort": 22},
         },
     })

@@ -169,6 +169,11 @@ impl Code {
                 "/metadata/requestedAt: E_TIMESTAMP: there is no such day or time",
                 "Give a point in time that exists, by RFC 3339, such as `2026-09-01T10:00:00Z`.",
             ),
+            Self::TimeZone => of(
+                "maintenanceWindow: \"Sun 02:00-04:00 Europe/Belin\"",
+                "/spec/lifecycle/maintenanceWindow: E_TIME_ZONE: there is no time zone `Europe/Belin`; hint: did you mean `Europe/Berlin`",
+                "Give the name of a time zone in the IANA database, in its own capitals, such as `Europe/Berlin`, `America/New_York` or `UTC`.",
+            ),
             Self::UserData => of(
                 "userData: \"#!/bin/sh\\nreboot\\n\"",
                 "/spec/customization/userData: E_USER_DATA: the first line is `#!/bin/sh`; hint: only `#cloud-config` is taken",

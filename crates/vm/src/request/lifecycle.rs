@@ -1,10 +1,10 @@
-//! How a machine is shut down, what it is for, whose it is, and how long it is to be.
+//! How a machine is shut down, what it is for, whose it is, how long it is to be, and when it may be worked on.
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{Label, LabelValue};
+use crate::name::{Label, LabelValue, MaintenanceWindow};
 
-/// How the machine is shut down, whether it may be removed, what it is for, whose it is and until when.
+/// How the machine is shut down, whether it may be removed, what it is for, whose it is, until when, and when it may be worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lifecycle {
@@ -28,6 +28,9 @@ pub struct Lifecycle {
     /// Its last day, in UTC: its annotation `vmlifecycle.dev/expires-at`. Nothing here acts on it; a site does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<jiff::civil::Date>,
+    /// When it may be worked on: its annotation `vmlifecycle.dev/maintenance-window`. Nothing here acts on it; a site does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_window: Option<MaintenanceWindow>,
 }
 
 impl Lifecycle {
@@ -45,6 +48,7 @@ impl Default for Lifecycle {
             owner: None,
             cost_center: None,
             expires_at: None,
+            maintenance_window: None,
         }
     }
 }

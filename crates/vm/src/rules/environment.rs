@@ -106,6 +106,7 @@ const fn given(field: RequiredField, metadata: &Metadata) -> bool {
         RequiredField::Owner
         | RequiredField::CostCenter
         | RequiredField::ExpiresAt
+        | RequiredField::MaintenanceWindow
         | RequiredField::Environment => true,
     }
 }

@@ -93,7 +93,8 @@ impl World {
             ("request", request.to_string()),
             ("git-url", self.server.url()),
             ("parent-application", format!("{ARGOCD}/{PARENT}")),
-            ("timeout", "3m".to_owned()),
+            // a flow takes seconds; this is for a machine that is busy with something else
+            ("timeout", "5m".to_owned()),
         ] {
             if takes("params", name) {
                 params.insert(name.to_owned(), value);

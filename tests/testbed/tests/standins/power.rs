@@ -5,7 +5,7 @@ use kube::api::{DeleteParams, Preconditions};
 use serde_json::{Value, json};
 use testbed::{control_plane::ControlPlane, kubevirt::IGNORES_ACPI};
 
-use super::bed::{Bed, gone, reason, record, refusal, until};
+use super::bed::{Bed, gone, printed, reason, record, refusal, until};
 
 const CONFLICT: &str = "Operation cannot be fulfilled on virtualmachine.kubevirt.io \"web\": ";
 
@@ -126,6 +126,12 @@ async fn a_guest_that_ignores_the_power_button_is_killed_when_its_time_is_over()
     strategy(&bed, "Halted").await?;
     until(&bed.instances(), "web", "stopping", |instance| reason(instance, "Ready").0 == "PodTerminating")
         .await?;
+    // the controller has written to the machine what there is to write: a call that it gets between is half done, and is refused
+    // when it is made again
+    until(&bed.machines(), "web", "stopping", |machine| {
+        reason(machine, "Ready").0 == "PodTerminating" && printed("Stopping")(machine)
+    })
+    .await?;
     let longer = "Halted only supports manual stop requests with a shorter graceperiod";
     assert_eq!(bed.subresource("stop", "").await?, conflict(longer));
     assert_eq!(bed.subresource("stop", r#"{"gracePeriod":60}"#).await?, conflict(longer));

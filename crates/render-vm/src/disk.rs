@@ -37,17 +37,22 @@ pub(crate) enum Content {
         source: ImageSource,
         data_source: String,
     },
-    Registry(String),
+    Registry {
+        url: String,
+        /// For which CPUs, where the image is for several.
+        architecture: Option<String>,
+    },
     Http(String),
     /// A `VolumeSnapshot` beside the disk.
     Snapshot(String),
 }
 
 impl Content {
-    /// What the image says of the boot disk.
+    /// What the image says of the boot disk of a machine with these CPUs.
     pub(crate) fn new(
         image: &Image,
         target: &Target,
+        architecture: Option<&str>,
         resolved: Option<&ImageSource>,
     ) -> Result<Self, String> {
         Ok(match (image, resolved) {
@@ -61,7 +66,10 @@ impl Content {
                 }
             }
             (_, Some(_)) => return Err("only an image of the source `data-source` is resolved".to_owned()),
-            (Image::Registry { reference }, None) => Self::Registry(format!("docker://{reference}")),
+            (Image::Registry { reference }, None) => Self::Registry {
+                url: format!("docker://{reference}"),
+                architecture: architecture.map(str::to_owned),
+            },
             (Image::Http { url }, None) => Self::Http(url.to_string()),
             (Image::Snapshot { name }, None) => Self::Snapshot(name.to_string()),
             (Image::ContainerDisk { .. } | Image::Pvc { .. }, None) => Self::Blank,
@@ -103,7 +111,7 @@ pub(crate) fn context(
         "clone_pvc": null,
         "clone_snapshot": null,
         "data_source": null,
-        "registry_url": null,
+        "registry": null,
         "http_url": null,
         "size": storage.size,
         "storage_class": storage.class,
@@ -125,7 +133,9 @@ pub(crate) fn context(
             set(key, place(&source.namespace, &source.name));
             set("cloned_for", Value::from(data_source.as_str()));
         }
-        Content::Registry(url) => set("registry_url", Value::from(url.as_str())),
+        Content::Registry { url, architecture } => {
+            set("registry", json!({ "url": url, "architecture": architecture }));
+        }
         Content::Http(url) => set("http_url", Value::from(url.as_str())),
         // the namespace is never the request's to say
         Content::Snapshot(name) => set("clone_snapshot", place(&target.namespace, name)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vm::layout::{BASE, KUSTOMIZATION_FILE, MACHINE_FILE, REQUEST_FILE, ROOT};
-use vm::request::{Accepted, Disk, Image, Propagation, Reference, Request, Role};
+use vm::request::{Accepted, Architecture, Disk, Image, Propagation, Reference, Request, Role};
 
 use crate::access;
 use crate::chart;
@@ -218,6 +218,7 @@ fn machine(request: &Request) -> Result<Value, Refused> {
         "run_strategy": spec.power.run_strategy(),
         "instance_type": spec.compute.instance_type,
         "preference": spec.compute.preference,
+        "architecture": spec.compute.architecture,
         "hostname": spec.customization.hostname,
         "grace_period_seconds": spec.lifecycle.grace_period_seconds,
         "firmware_uuid": uuid,
@@ -310,7 +311,9 @@ fn data_volume(request: &Request, disk: &Disk, name: &str, site: &Site) -> Resul
     let source = match (disk.role, &disk.source) {
         (Role::Root, None) => {
             let image = &request.spec.image;
-            disk::Content::new(image, &request.spec.target, site.image_source.as_ref()).map_err(refused)?
+            let architecture = request.spec.compute.architecture.map(Architecture::word);
+            disk::Content::new(image, &request.spec.target, architecture, site.image_source.as_ref())
+                .map_err(refused)?
         }
         (Role::Root, Some(_)) => return Err(refused("the boot disk has a `source` beside the image")),
         (Role::Data, None) => disk::Content::Blank,

@@ -182,12 +182,38 @@ pub struct Compute {
     /// A `VirtualMachineClusterPreference`, such as `rhel.9`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preference: Option<Subdomain>,
+    /// Of which kind its CPUs are, and its boot disk, where an image has several; else as KubeVirt has it by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
     /// Virtual CPUs, 1 to 512; rendered as sockets, which can grow while the machine runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u16>,
     /// Guest memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
+}
+
+/// A kind of CPU that KubeVirt runs machines on (KubeVirt v1.8 `pkg/virt-api/webhooks`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// x86-64.
+    Amd64,
+    /// 64-bit ARM.
+    Arm64,
+    /// IBM Z.
+    S390x,
+}
+
+impl Architecture {
+    /// As Kubernetes writes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::S390x => "s390x",
+        }
+    }
 }
 
 /// What the machine boots from.

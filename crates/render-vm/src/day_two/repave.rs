@@ -45,7 +45,7 @@ pub(super) fn repave(
     if !machine.is_in_values() && definition.files.contains_key(&place) {
         return Err(no(&format!("`{place}` is there already")));
     }
-    let content = Content::new(image, target, site.image_source.as_ref());
+    let content = Content::new(image, target, machine.architecture(), site.image_source.as_ref());
     let content = content.map_err(|why| Failure::new(Kind::Usage, why).hint("leave out `--image-source`"))?;
     let wanted = Wanted {
         path: place.clone(),

@@ -243,7 +243,7 @@ fn what_is_not_a_normalised_request_is_refused() {
         (
             &good.replace("\"cpu\"", "\"cpus\""),
             10,
-            "is not a normalised request: unknown field `cpus`, expected one of `instanceType`, `preference`, `cpu`, \
+            "is not a normalised request: unknown field `cpus`, expected one of `instanceType`, `preference`, `architecture`, `cpu`, \
              `memory`",
         ),
         (

@@ -5,9 +5,9 @@ use vm::day_two::{
     Snapshot, Start, Undelete,
 };
 use vm::request::{
-    Accepted, Access, ApiVersion, Binding, Checks, Compute, ConfigDisk, Customization, Device, Devices, Disk,
-    DiskSource, Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel, Operation, Parameter,
-    Power, Propagation, Reference, Request, Role, Spec, SshKeySecret, Target, Template,
+    Accepted, Access, ApiVersion, Architecture, Binding, Checks, Compute, ConfigDisk, Customization, Device,
+    Devices, Disk, DiskSource, Image, Kind, Lifecycle, Metadata, Network, NetworkKind, NetworkModel,
+    Operation, Parameter, Power, Propagation, Reference, Request, Role, Spec, SshKeySecret, Target, Template,
 };
 
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -60,6 +60,7 @@ fn provision(image: Image) -> Request {
             compute: Compute {
                 instance_type: Some(parsed("u1.medium")),
                 preference: Some(parsed("fedora")),
+                architecture: Some(Architecture::Amd64),
                 cpu: Some(2),
                 memory: Some(parsed("4Gi")),
             },

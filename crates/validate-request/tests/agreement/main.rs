@@ -17,7 +17,8 @@ use vm::policy::{
     RequiredField,
 };
 use vm::request::{
-    Accepted, ApiVersion, Binding, Kind, NetworkKind, NetworkModel, Operation, Power, Propagation, Role,
+    Accepted, ApiVersion, Architecture, Binding, Kind, NetworkKind, NetworkModel, Operation, Power,
+    Propagation, Role,
 };
 
 const MODELS: [NetworkModel; 6] = [
@@ -316,6 +317,7 @@ fn the_same_words_are_taken() {
         .collect();
     let own = |operation: &str| match operation {
         "provision" => vec![
+            words([Architecture::Amd64, Architecture::Arm64, Architecture::S390x].map(|a| json!(a)).to_vec()),
             sources.clone(),
             words(vec![json!(Role::Root), json!(Role::Data)]),
             words(vec![json!(NetworkKind::Pod), json!(NetworkKind::Multus)]),

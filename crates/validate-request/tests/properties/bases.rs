@@ -14,7 +14,7 @@ pub(crate) fn base() -> Value {
         "spec": {
             "operation": "provision",
             "target": {"name": "web", "namespace": "team", "cluster": "prod"},
-            "compute": {"preference": "fedora", "cpu": 2, "memory": "4Gi"},
+            "compute": {"preference": "fedora", "architecture": "amd64", "cpu": 2, "memory": "4Gi"},
             "image": {"source": "data-source", "name": "fedora", "namespace": "golden"},
             "disks": [
                 {"name": "root", "role": "root", "size": "20Gi", "tier": "gold"},

@@ -236,6 +236,11 @@ impl Machine {
         text(&self.document, "/spec/instancetype/name")
     }
 
+    /// The kind of its CPUs, if its file says one.
+    pub fn architecture(&self) -> Option<&str> {
+        text(&self.document, "/spec/template/spec/architecture")
+    }
+
     /// The environment that its label names.
     pub fn labelled_environment(&self) -> Option<&str> {
         self.label(ENVIRONMENT_LABEL).and_then(Value::as_str)

@@ -41,6 +41,7 @@ fn every_phase_changes_these_lines() {
         golden(&name(id, operation, phase.word()), shown(&before, &change), &mut cases);
     }
     containers(&mut cases);
+    arm(&mut cases);
     resolved(&mut cases);
     let there = std::fs::read_dir(fixtures().join("day-two")).unwrap();
     let there: BTreeSet<_> = there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -72,6 +73,19 @@ fn containers(cases: &mut BTreeSet<String>) {
         let change = repository.run(id, operation, &spec, phase);
         golden(&name(id, operation, phase), shown(&before, &change), cases);
     }
+}
+
+/// A new boot disk is for the CPUs that the machine has.
+fn arm(cases: &mut BTreeSet<String>) {
+    let mut repository = Repository::example("linux-golden");
+    let machine = repository.text("virtual-machine.yaml");
+    repository.set(
+        "virtual-machine.yaml",
+        &machine.replace("    spec:\n", "    spec:\n      architecture: arm64\n"),
+    );
+    let image = json!({"image": {"source": "registry", "reference": "quay.io/containerdisks/fedora:43"}});
+    let before = repository.clone();
+    golden("a01-repave", shown(&before, &repository.run("A01", "repave", &image, "repave")), cases);
 }
 
 /// Golden images that another step resolved.

@@ -8,7 +8,7 @@ mod containerfile;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -103,14 +103,7 @@ fn executable(root: &Path, package: &str) -> Result<PathBuf> {
         package,
     ]);
     cargo.args(["--message-format=json-render-diagnostics", "--", "-C", "target-feature=+crt-static"]);
-    println!("$ {}", process::shown(&cargo));
-    let output = cargo.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("`{}` failed: {}", process::shown(&cargo), output.status);
-    }
-    for line in String::from_utf8(output.stdout)?.lines() {
-        threaded(&serde_json::from_str(line)?)?;
-    }
+    process::messages(&mut cargo)?.iter().try_for_each(threaded)?;
     Ok(root.join("target").join(target).join("release").join(package))
 }
 

@@ -1,9 +1,10 @@
 //! Other programs, run so that people see which.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 /// Run a program with its output on the terminal; an error if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -27,4 +28,15 @@ pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Print a cargo command that tells what it builds as JSON (`--message-format`), run it, and give its messages.
+pub(crate) fn messages(command: &mut Command) -> Result<Vec<Value>> {
+    println!("$ {}", shown(command));
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", shown(command), output.status);
+    }
+    let lines = String::from_utf8(output.stdout)?;
+    Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 
-use crate::process::{cargo, run, shown};
+use crate::process::{cargo, messages, run};
 
 /// How many test executables run side by side: much of what one does is wait, for a server, a deadline or a lock. With more of them two
 /// cores are too slow for the deadlines of flows.
@@ -49,14 +48,8 @@ struct Suite {
 fn built(root: &Path) -> Result<VecDeque<Suite>> {
     let mut command = cargo(root);
     command.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
-    println!("$ {}", shown(&command));
-    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("`{}` failed: {}", shown(&command), output.status);
-    }
     let mut suites = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let message: Value = serde_json::from_str(line)?;
+    for message in messages(&mut command)? {
         let (Some(executable), Some(manifest)) =
             (message["executable"].as_str(), message["manifest_path"].as_str())
         else {
